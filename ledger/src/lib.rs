@@ -1,1 +1,39 @@
-//! The rules.
+//! The rules of admission and fair share, pure.
+//!
+//! A [`Ledger`] is asked, and posted to. Questions ([`admit`](Ledger::admit), [`confirm`](Ledger::confirm),
+//! [`renew`](Ledger::renew), [`close`](Ledger::close), [`amend`](Ledger::amend), [`configure`](Ledger::configure),
+//! [`due`](Ledger::due)) take `&self` and the time, and answer with a refusal or an [`Entry`];
+//! [`post`](Ledger::post) is the only thing that changes anything, and cannot fail. [`due`](Ledger::due) is what
+//! follows from time and state alone; [`next_due`](Ledger::next_due) says when to ask again. After every post, ask
+//! `due` until it says nothing.
+//!
+//! There is no I/O, clock, randomness, async, logging or serialization here, and no float decides anything.
+
+mod amount;
+mod config;
+mod decision;
+mod entry;
+mod ledger;
+mod name;
+mod request;
+mod time;
+
+pub use amount::{AMOUNT_MAX, Amount, Amounts, AmountsError, Level, Levels, RESOURCES_MAX, WHOLE};
+pub use config::{
+    Budget, Burst, Calendar, Change, Class, Enforce, Lifecycle, Lifecycles, Members, OnExceed, Order, Period, Pool,
+    QueueLimit, Quota, Settings, ShareOf, Source, Tenant, UtcDays, default_cell,
+};
+pub use decision::{
+    Amendment, Configured, Decision, Explanation, Holding, LevelNumbers, Outcome, Problem, Refusal, Standing, Violation,
+};
+pub use entry::{Entry, Guarantee, Place, Victim};
+pub use ledger::{BudgetStanding, Close, Ledger, Object};
+pub use name::{
+    HOLDER_BYTES_MAX, Holder, LEVELS_MAX, NAME_BYTES_MAX, Name, NameError, REQUEST_ID_BYTES_MAX, RESOURCE_BYTES_MAX,
+    RequestId, Resource, TenantPath,
+};
+pub use request::{
+    COUNT_MAX, End, Ended, Id, LABEL_BYTES_MAX, LABELS_MAX, Lease, PRIORITY_MAX, Reason, ReasonCode, Request, SPAN_MAX,
+    State, Ticket,
+};
+pub use time::Time;

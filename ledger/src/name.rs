@@ -1,0 +1,238 @@
+//! Names that cannot be wrong: a value's existence is the proof that it was checked.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Levels of the tree of tenants; deeper nesting buys nothing and costs every decision.
+pub const LEVELS_MAX: usize = 8;
+/// Bytes of a DNS label.
+pub const NAME_BYTES_MAX: usize = 63;
+/// Bytes of a resource's name: a DNS name, a slash and a qualified name fit.
+pub const RESOURCE_BYTES_MAX: usize = 128;
+/// Bytes of a caller's id for a request.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+/// Bytes of a holder's name.
+pub const HOLDER_BYTES_MAX: usize = 128;
+
+/// Why a name was refused, in a sentence that says what would help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameError(String);
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NameError {}
+
+/// Shows at most this much of a bad name, without control characters.
+fn shown(text: &str) -> String {
+    let clean: String = text.chars().take(80).flat_map(char::escape_debug).collect();
+    if text.chars().nth(80).is_some() { format!("\"{clean}…\"") } else { format!("\"{clean}\"") }
+}
+
+fn check_label(label: &str, whole: &str) -> Result<(), NameError> {
+    let bytes = label.as_bytes();
+    let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let fine = !bytes.is_empty()
+        && bytes.len() <= NAME_BYTES_MAX
+        && bytes.iter().all(|b| plain(b) || *b == b'-')
+        && bytes.first().is_some_and(plain)
+        && bytes.last().is_some_and(plain);
+    if fine {
+        return Ok(());
+    }
+    Err(NameError(format!(
+        "name {} is not 1 to {NAME_BYTES_MAX} of a-z, 0-9 and -, with a letter or digit at both ends",
+        shown(if label.is_empty() { whole } else { label })
+    )))
+}
+
+macro_rules! text_name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+text_name! {
+    /// The name of a pool, a class, a cell or a budget: a DNS label.
+    Name
+}
+
+impl Name {
+    /// Checks and takes a DNS label.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        check_label(text, text)?;
+        Ok(Self(text.into()))
+    }
+}
+
+text_name! {
+    /// A resource's name: any, without spaces and control characters.
+    Resource
+}
+
+impl Resource {
+    /// Checks and takes a resource's name: 1 to 128 bytes of letters, digits and `-._/:`.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'/' | b':');
+        if text.is_empty() || text.len() > RESOURCE_BYTES_MAX || !text.bytes().all(plain) {
+            return Err(NameError(format!(
+                "resource {} is not 1 to {RESOURCE_BYTES_MAX} letters, digits and any of - . _ / :",
+                shown(text)
+            )));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+text_name! {
+    /// A tenant's path in the tree, names joined by slashes. The empty path is the root: the pool itself.
+    TenantPath
+}
+
+impl TenantPath {
+    /// The root of every pool's tree.
+    pub fn root() -> Self {
+        Self("".into())
+    }
+
+    /// Checks and takes a tenant's path; the empty path is refused.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if text.is_empty() {
+            return Err(NameError("a tenant's path is empty: name one, such as acme/ml".into()));
+        }
+        let mut levels = 0;
+        for label in text.split('/') {
+            levels += 1;
+            if levels > LEVELS_MAX {
+                return Err(NameError(format!("path {} has more than {LEVELS_MAX} levels", shown(text))));
+            }
+            check_label(label, text)?;
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// Whether this is the root.
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The path without its last name; none for the root.
+    pub fn parent(&self) -> Option<Self> {
+        if self.is_root() {
+            return None;
+        }
+        Some(match self.0.rfind('/') {
+            Some(at) => Self(self.0[..at].into()),
+            None => Self::root(),
+        })
+    }
+
+    /// The last name of the path.
+    pub fn name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or("")
+    }
+
+    /// Whether `other` is this tenant or stands somewhere under it. Everything stands under the root.
+    pub fn covers(&self, other: &str) -> bool {
+        self.is_root() || other.strip_prefix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Names in the path: 0 for the root.
+    pub fn depth(&self) -> usize {
+        if self.is_root() { 0 } else { self.0.split('/').count() }
+    }
+}
+
+macro_rules! free_text {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $max:expr) => {
+        text_name! { $(#[$doc])* $name }
+
+        impl $name {
+            /// Checks and takes it: printable, within its limit of bytes.
+            pub fn parse(text: &str) -> Result<Self, NameError> {
+                if text.is_empty() || text.len() > $max || text.chars().any(char::is_control) {
+                    return Err(NameError(format!(
+                        concat!($what, " {} is not 1 to {} bytes without control characters"),
+                        shown(text), $max
+                    )));
+                }
+                Ok(Self(text.into()))
+            }
+        }
+    };
+}
+
+free_text! {
+    /// The caller's id for a request, unique in its tenant.
+    RequestId, "request id", REQUEST_ID_BYTES_MAX
+}
+
+free_text! {
+    /// Who keeps leases and tickets alive: a job runner, the controller.
+    Holder, "holder", HOLDER_BYTES_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LEVELS_MAX, Name, RequestId, Resource, TenantPath};
+
+    #[test]
+    fn names_are_dns_labels() {
+        for good in ["a", "0", "a-b", &"x".repeat(63)] {
+            assert!(Name::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a-", "A", "a.b", "a/b", "a\n", "é", &"x".repeat(64)] {
+            assert!(Name::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_has_names_and_a_limit_of_levels() {
+        let path = TenantPath::parse("acme/ml/train").expect("a path");
+        assert_eq!(path.parent().expect("a parent").as_str(), "acme/ml");
+        assert_eq!((path.name(), path.depth()), ("train", 3));
+        assert!(TenantPath::parse("acme").expect("a path").covers("acme/ml"));
+        assert!(!TenantPath::parse("acme").expect("a path").covers("acme-two"));
+        assert!(TenantPath::root().covers("anything"));
+        for bad in ["", "/a", "a/", "a//b", "a/B", &["a"; LEVELS_MAX + 1].join("/")] {
+            assert!(TenantPath::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_shows_the_name_without_its_control_characters() {
+        let error = Resource::parse("cpu\u{1b}[31m").expect_err("refused").to_string();
+        assert!(error.contains(r"\u{1b}") && !error.contains('\u{1b}'), "{error}");
+        assert!(RequestId::parse(&"x".repeat(129)).is_err());
+    }
+}
