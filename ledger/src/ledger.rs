@@ -145,6 +145,8 @@ pub struct Ledger {
     pub(crate) endings: VecDeque<(Time, Id)>,
     pub(crate) holders: Map<Holder, BTreeSet<Id>>,
     pub(crate) timers: BTreeSet<(Time, Timer)>,
+    /// Leases that give way without notice are being revoked, all of one instant before anything is decided.
+    pub(crate) revoking: bool,
     pub(crate) next_id: u64,
     /// Entries posted.
     pub(crate) posted: u64,
@@ -173,6 +175,7 @@ impl Ledger {
             endings: VecDeque::new(),
             holders: Map::default(),
             timers: BTreeSet::new(),
+            revoking: false,
             next_id: 1,
             posted: 0,
         }
@@ -296,7 +299,7 @@ impl Ledger {
         // What falls on this instant is applied first, then dispatched once.
         let first = self.timers.first().filter(|(at, _)| *at <= now);
         if let Some((at, timer)) = first
-            && (*at < now || !matches!(timer, Timer::AtOnce(_)))
+            && (*at < now || self.revoking || !matches!(timer, Timer::AtOnce(_)))
         {
             return Some(self.ring(*timer, now, calendar));
         }

@@ -29,6 +29,13 @@ impl Ledger {
         if !matches!(entry, Entry::ClaimDropped { .. } | Entry::ClaimExtended { .. }) {
             self.pools.iter_mut().for_each(|pool| pool.fresh = None);
         }
+        self.revoking = match entry {
+            Entry::Ended { id, end: End::Revoked } => {
+                let deadline = self.leases.get(id).and_then(|record| record.lease.deadline);
+                self.revoking || deadline.is_some_and(|at| self.timers.contains(&(at, Timer::AtOnce(*id))))
+            }
+            _ => false,
+        };
         match entry {
             Entry::Configured(changes) => self.reconfigure(now, changes),
             Entry::Admitted { id, request, count, observed } => {

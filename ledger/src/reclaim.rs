@@ -183,7 +183,7 @@ impl Ledger {
             let by = below
                 .into_iter()
                 .rev()
-                .find(|node| self.keeps_guarantee(pool, &set, &leaf, ask, *node, &slots))?;
+                .find(|node| pool.within(&set, &leaf, ask, *node, |slot| slots.contains(&slot)))?;
             Some(Found { by: vec![(by, slots)], victims: Vec::new() })
         } else {
             self.find_victims(at, &Plan::on(set), &leaf, ask, now)
@@ -199,26 +199,13 @@ impl Ledger {
     /// A cheap look ahead: whether some node of the path, below the root, has room in its guarantee for some of it.
     fn could_claim_by(&self, pool: &PoolState, leaf: &Leaf, ask: &Ask) -> bool {
         pool.climb(&Set::Owners, leaf, ask, |node, effect| {
-            if node != ROOT && pool.capacity(effect.slot).is_some() && effect.within() {
+            // A resource without guarantees is passed over by every test of them.
+            if node != ROOT && (pool.capacity(effect.slot).is_none() || effect.within()) {
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
         })
         .is_break()
-    }
-
-    /// Whether the ask stays within the guarantee of a node in all of `slots`, at least one of which has guarantees.
-    fn keeps_guarantee(
-        &self,
-        pool: &PoolState,
-        counters: &impl Counters,
-        leaf: &Leaf,
-        ask: &Ask,
-        node: NodeId,
-        slots: &[Slot],
-    ) -> bool {
-        slots.iter().any(|slot| pool.capacity(*slot).is_some())
-            && pool.within(counters, leaf, ask, node, |slot| slots.contains(&slot))
     }
 
     /// Chooses victims one by one until the ask fits in the plan; none where too few can be had.
@@ -232,7 +219,7 @@ impl Ledger {
             let slots: Vec<Slot> = blocked.iter().filter(|(node, _)| *node == highest).map(|(_, slot)| *slot).collect();
             let below: Vec<NodeId> = pool.up(leaf.node).take_while(|node| *node != highest).collect();
             let (by, victim) = below.iter().rev().find_map(|node| {
-                if !self.keeps_guarantee(pool, &plan, leaf, ask, *node, &slots) {
+                if !pool.within(&plan, leaf, ask, *node, |slot| slots.contains(&slot)) {
                     return None;
                 }
                 let parent = pool.node(*node).parent;

@@ -16,7 +16,7 @@ pub(crate) struct BurstClock {
 impl Model {
     /// "after `for` without a break, no further borrowing until it has been within guarantee for
     /// `cooldown`". Read as: what falls on one instant counts when all of it is applied; after that
-    /// every change counts, however short.
+    /// every change counts, however short. A burst that comes to be bounded counts from then.
     pub(crate) fn watch_bursts(&mut self) {
         let now = self.now;
         for pool in self.pool_names() {
@@ -34,11 +34,11 @@ impl Model {
                     .bursts
                     .entry((pool.clone(), tenant.path.clone()))
                     .or_default();
-                clock.since = bursting.then(|| clock.since.unwrap_or(now));
                 let Some(burst) = burst else {
-                    (clock.over, clock.within) = (None, None);
+                    *clock = BurstClock::default();
                     continue;
                 };
+                clock.since = bursting.then(|| clock.since.unwrap_or(now));
                 let ends = clock
                     .since
                     .map(|since| since + burst.runs)
