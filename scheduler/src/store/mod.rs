@@ -38,13 +38,17 @@
 
 mod batch;
 mod error;
+mod file;
 mod memory;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::sync::Arc;
 
 pub use batch::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Batch, PushError, RECORD_BYTES_MAX};
 pub use error::{Corruption, Holder, Operation, Repair, StoreError};
+pub use file::{FileOptions, FileStore, ReadOnlyFileStore};
 pub use memory::MemoryStore;
 pub use words::{CellName, CellNameError, Epoch, Record, Sequence};
 
