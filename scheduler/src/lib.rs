@@ -1,3 +1,5 @@
 //! Service.
+
 pub mod config;
 pub mod scenario;
+pub mod store;
