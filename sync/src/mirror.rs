@@ -44,7 +44,8 @@ impl<T> Mirror<T> {
         }
     }
 
-    /// The hidden copy, to be changed and then shown. Only one may have it: another would wait for the first.
+    /// The hidden copy, to be changed and then shown; waits for those who still read it. Only one may have it: another
+    /// would wait for the first.
     pub fn hidden(&self) -> Hidden<'_, T> {
         let hidden = 1 - self.shown.load(Ordering::Acquire);
         Hidden { mirror: self, hidden, copy: self.copies[hidden].write() }
@@ -82,14 +83,12 @@ pub struct Hidden<'a, T> {
     copy: RwLockWriteGuard<'a, T>,
 }
 
-impl<'a, T> Hidden<'a, T> {
-    /// Shows it. The copy that was shown is hidden now, without the last changes: this waits for its readers.
-    #[must_use = "the copy that is hidden now has yet to be changed in the same way"]
-    pub fn show(self) -> Self {
+impl<T> Hidden<'_, T> {
+    /// Shows it. The copy that was shown is hidden from now on, and has yet to be changed in the same way.
+    pub fn show(self) {
         let Self { mirror, hidden, copy } = self;
         drop(copy);
         mirror.shown.store(hidden, Ordering::Release);
-        mirror.hidden()
     }
 }
 
@@ -123,12 +122,13 @@ mod tests {
         let mut hidden = mirror.hidden();
         hidden.push(2);
         assert_eq!(*mirror.read(), [1]);
-        let mut hidden = hidden.show();
+        hidden.show();
         assert_eq!(*mirror.read(), [1, 2]);
+        let mut hidden = mirror.hidden();
         assert_eq!(*hidden, [1]);
         hidden.push(2);
         hidden.push(3);
-        let _hidden = hidden.show();
+        hidden.show();
         assert_eq!(*mirror.read(), [1, 2, 3]);
     }
 
@@ -140,8 +140,9 @@ mod tests {
             let turns = scope.spawn(|| {
                 let mut hidden = mirror.hidden();
                 *hidden = 2;
+                hidden.show();
                 // Comes back only when `early` is gone.
-                let _hidden = hidden.show();
+                let _hidden = mirror.hidden();
             });
             while *mirror.read() == 1 {
                 std::hint::spin_loop();
@@ -181,11 +182,11 @@ mod walks {
             };
             let mut hidden = mirror.hidden();
             change(&mut hidden);
-            let mut hidden = hidden.show();
+            hidden.show();
+            let mut hidden = mirror.hidden();
             change(&mut hidden);
             change(&mut hidden);
-            let hidden = hidden.show();
-            drop(hidden);
+            hidden.show();
             reads.join().expect("a reader");
             assert_eq!(*mirror.read(), (2, 2));
         });
@@ -205,13 +206,12 @@ mod walks {
                     assert!(seen <= shown.load(Ordering::SeqCst));
                 })
             };
-            let mut hidden = mirror.hidden();
             for number in 1..=2 {
+                let mut hidden = mirror.hidden();
                 *hidden = number;
                 shown.store(number, Ordering::SeqCst);
-                hidden = hidden.show();
+                hidden.show();
             }
-            drop(hidden);
             reads.join().expect("a reader");
         });
     }
@@ -228,12 +228,11 @@ mod walks {
                     assert!(first <= *mirror.read());
                 })
             };
-            let mut hidden = mirror.hidden();
             for number in 1..=3 {
+                let mut hidden = mirror.hidden();
                 *hidden = number;
-                hidden = hidden.show();
+                hidden.show();
             }
-            drop(hidden);
             reads.join().expect("a reader");
         });
     }
