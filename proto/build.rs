@@ -9,10 +9,12 @@ use prost::Message as _;
 const ROOT: &str = ".";
 /// What crosses the wire.
 const WIRE: [&str; 3] = ["headgate/v1/config.proto", "headgate/v1/quota.proto", "headgate/v1/admin.proto"];
+/// What is persisted.
+const JOURNAL: [&str; 1] = ["headgate/journal/v1/journal.proto"];
 
 fn main() -> Result<(), Box<dyn error::Error>> {
     println!("cargo::rerun-if-changed=build.rs");
-    for file in WIRE {
+    for file in WIRE.iter().chain(&JOURNAL) {
         println!("cargo::rerun-if-changed={file}");
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set: build with cargo")?);
@@ -26,6 +28,10 @@ fn main() -> Result<(), Box<dyn error::Error>> {
         file.source_code_info = None;
     }
     fs::write(out.join("headgate_descriptor.bin"), wire.encode_to_vec())?;
+
+    let mut compiler = protox::Compiler::new([ROOT])?;
+    compiler.include_imports(true).include_source_info(true).open_files(JOURNAL)?;
+    generate(compiler.file_descriptor_set(), &out)?;
     Ok(())
 }
 

@@ -1,8 +1,9 @@
-//! What others rely on: the services with their methods, and the words.
+//! What others rely on: the services and their methods, the words, and the bytes that are on disks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_proto::FILE_DESCRIPTOR_SET;
+use headgate_proto::journal::v1 as journal;
 use headgate_proto::v1;
 use prost::Message as _;
 use prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet};
@@ -112,4 +113,70 @@ fn reasons_are_the_twelve_words_that_are_fixed() {
     let fixed = "never-fits exceeds-limit no-capacity behind-earlier held-for-another burst-over would-borrow \
                  budget-used-up inactive paused queue-full waited-too-long";
     assert_eq!(words, fixed.split_whitespace().collect::<Vec<_>>());
+}
+
+#[test]
+fn the_journal_knows_every_reason_and_end() {
+    for reason in v1::Reason::ALL {
+        let kept = journal::Reason::try_from(*reason as i32).expect("a reason that is kept");
+        assert_eq!(kept.as_str_name(), reason.as_str_name());
+    }
+    for cause in v1::EndCause::ALL {
+        let kept = journal::End::try_from(*cause as i32).expect("an end that is kept");
+        assert_eq!(kept.as_str_name().strip_prefix("END_"), cause.as_str_name().strip_prefix("END_CAUSE_"));
+    }
+}
+
+/// A record as the first version wrote it.
+fn first_record() -> journal::Record {
+    let request = journal::Request {
+        id: "r-1".into(),
+        tenant: "acme/ml".into(),
+        pool: "default".into(),
+        resources: vec![journal::Amount { resource: "cpu".into(), amount: 2000 }],
+        count: 4,
+        min_count: 2,
+        priority: -1,
+        expected_duration_ns: Some(60_000_000_000),
+        wait: true,
+        borrow: true,
+        grace_ns: None,
+        ttl_ns: Some(0),
+        provisional: false,
+        holder: Some("runner".into()),
+        labels: vec![journal::Label { name: "job".into(), value: "7".into() }],
+        enforce: Some(journal::Enforce::Warn.into()),
+    };
+    let admitted = journal::Admitted {
+        id: 42,
+        request: Some(request),
+        count: 3,
+        observed: Some(journal::Reason::ExceedsLimit.into()),
+    };
+    journal::Record {
+        time_ns: 1_700_000_000_000_000_000,
+        actor: "spiffe://acme/ci/runner".into(),
+        source: "grpc".into(),
+        reason: String::new(),
+        what: Some(journal::record::What::Entry(journal::Entry {
+            entry: Some(journal::entry::Entry::Admitted(admitted)),
+        })),
+    }
+}
+
+/// The bytes of [`first_record`], as they are on disks.
+const FIRST_RECORD: &str = "\
+    0900002a36fe9c971712177370696666653a2f2f61636d652f63692f72756e6e65721a04677270632a531251082a12490a03\
+    722d31120761636d652f6d6c1a0764656661756c7422080a0363707510d00f2804300238014080b09dc2df01480150016000\
+    720672756e6e65727a080a036a6f6212013780010218032002";
+
+#[test]
+fn what_the_first_version_wrote_is_read_and_written_the_same() {
+    let written: String = first_record().encode_to_vec().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(written, FIRST_RECORD);
+    let bytes: Vec<u8> = (0..FIRST_RECORD.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&FIRST_RECORD[at..at + 2], 16).expect("a byte"))
+        .collect();
+    assert_eq!(journal::Record::decode(&*bytes).expect("a record"), first_record());
 }
