@@ -1,1 +1,4 @@
 //! Service.
+
+pub mod persist;
+pub mod store;
