@@ -1,4 +1,5 @@
 //! Service.
 
+pub mod engine;
 pub mod persist;
 pub mod store;

@@ -58,6 +58,11 @@ words! {
     }
 }
 
+/// The name of a class, which may be in capitals.
+fn parse_class(form: Option<String>) -> Result<Option<Name>, RecordError> {
+    form.map(|name| Name::parse_class(&name)).transpose().at("class")
+}
+
 impl Persisted for Lifecycles {
     type Form = journal::Lifecycles;
 
@@ -292,7 +297,7 @@ impl Persisted for Quota {
     fn parse(form: Self::Form) -> Result<Self, RecordError> {
         let journal::Quota { class, guaranteed, limit, lendable, burst, enforce } = form;
         Ok(Self {
-            class: parse_said(class, "class")?,
+            class: parse_class(class)?,
             guaranteed: parse_said(guaranteed, "guaranteed")?,
             limit: parse_said(limit, "limit")?,
             lendable: parse_said(lendable, "lendable")?,
@@ -313,7 +318,7 @@ impl Persisted for Class {
     fn parse(form: Self::Form) -> Result<Self, RecordError> {
         let journal::Class { name, quota, source } = form;
         Ok(Self {
-            name: Name::parse(&name).at("name")?,
+            name: Name::parse_class(&name).at("name")?,
             quota: parse_there(quota, "quota")?,
             source: Source::parse(source).at("source")?,
         })
@@ -363,7 +368,7 @@ impl Persisted for Members {
 
     fn parse(form: Self::Form) -> Result<Self, RecordError> {
         let journal::Members { kind, class, max, keep_ns } = form;
-        Ok(Self { kind, class: parse_said(class, "class")?, max, keep: Duration::from_nanos(keep_ns) })
+        Ok(Self { kind, class: parse_class(class)?, max, keep: Duration::from_nanos(keep_ns) })
     }
 }
 
@@ -457,7 +462,7 @@ impl Persisted for Change {
             Form::PutPool(form) => Pool::parse(form).map(Self::PutPool).at("put_pool"),
             Form::DeletePool(form) => Ok(Self::DeletePool(Name::parse(&form).at("delete_pool")?)),
             Form::PutClass(form) => Class::parse(form).map(Self::PutClass).at("put_class"),
-            Form::DeleteClass(form) => Ok(Self::DeleteClass(Name::parse(&form).at("delete_class")?)),
+            Form::DeleteClass(form) => Ok(Self::DeleteClass(Name::parse_class(&form).at("delete_class")?)),
             Form::PutTenant(form) => Tenant::parse(form).map(Self::PutTenant).at("put_tenant"),
             Form::DeleteTenant(journal::DeleteTenant { path, drain }) => {
                 Ok(Self::DeleteTenant { path: TenantPath::parse(&path).at("path").at("delete_tenant")?, drain })

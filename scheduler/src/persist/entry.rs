@@ -72,9 +72,11 @@ impl Persisted for Entry {
             Self::Renewed { id, holder } => {
                 Form::Renewed(journal::Renewed { id: id.0, holder: holder.as_ref().map(Persisted::form) })
             }
-            Self::Resized { id, resources } => {
-                Form::Resized(journal::Resized { id: id.0, resources: resources.form() })
-            }
+            Self::Resized { id, resources, observed } => Form::Resized(journal::Resized {
+                id: id.0,
+                resources: resources.form(),
+                observed: observed.as_ref().map(Persisted::form),
+            }),
             Self::Ended { id, end } => Form::Ended(journal::Ended { id: id.0, end: end.form() }),
             Self::Claimed { id, owner, by, victims } => Form::Claimed(journal::Claimed {
                 id: id.0,
@@ -87,9 +89,15 @@ impl Persisted for Entry {
             }
             Self::ClaimDropped { id } => Form::ClaimDropped(journal::ClaimDropped { id: id.0 }),
             Self::LetOff { lease } => Form::LetOff(journal::LetOff { lease: lease.0 }),
-            Self::Held { id, place } => Form::Held(journal::Held { id: id.0, place: Some(place.form()) }),
-            Self::HoldLost { id } => Form::HoldLost(journal::HoldLost { id: id.0 }),
-            Self::HoldTurned { id } => Form::HoldTurned(journal::HoldTurned { id: id.0 }),
+            Self::HoldsPassed { pool, turned, lost, held } => Form::HoldsPassed(journal::HoldsPassed {
+                pool: pool.form(),
+                turned: turned.iter().map(|id| id.0).collect(),
+                lost: lost.iter().map(|id| id.0).collect(),
+                held: held
+                    .iter()
+                    .map(|(id, place)| journal::HeldPlace { id: id.0, place: Some(place.form()) })
+                    .collect(),
+            }),
             Self::Silenced { id } => Form::Silenced(journal::Silenced { id: id.0 }),
             Self::BudgetTurned { tenant, budget, started, ends } => Form::BudgetTurned(journal::BudgetTurned {
                 tenant: tenant.form(),
@@ -97,6 +105,9 @@ impl Persisted for Entry {
                 started_ns: started.form(),
                 ends_ns: ends.form(),
             }),
+            Self::BurstOver { pool, tenant } => {
+                Form::BurstOver(journal::BurstOver { pool: pool.form(), tenant: tenant.form() })
+            }
             Self::MemberGone { tenant } => Form::MemberGone(journal::MemberGone { tenant: tenant.form() }),
             Self::Drained { tenant } => Form::Drained(journal::Drained { tenant: tenant.form() }),
             Self::Resumed => Form::Resumed(journal::Resumed {}),
@@ -119,10 +130,7 @@ impl Persisted for Entry {
             Form::Renewed(journal::Renewed { id, holder }) => {
                 parse_said(holder, "holder").map(|holder| Self::Renewed { id: Id(id), holder }).at("renewed")
             }
-            Form::Resized(journal::Resized { id, resources }) => {
-                let resources = Amounts::parse(resources).at("resources").at("resized")?;
-                Ok(Self::Resized { id: Id(id), resources })
-            }
+            Form::Resized(form) => resized(form).at("resized"),
             Form::Ended(journal::Ended { id, end }) => {
                 Ok(Self::Ended { id: Id(id), end: Persisted::parse(end).at("end").at("ended")? })
             }
@@ -130,13 +138,10 @@ impl Persisted for Entry {
             Form::ClaimExtended(form) => claim_extended(form).at("claim_extended"),
             Form::ClaimDropped(journal::ClaimDropped { id }) => Ok(Self::ClaimDropped { id: Id(id) }),
             Form::LetOff(journal::LetOff { lease }) => Ok(Self::LetOff { lease: Id(lease) }),
-            Form::Held(journal::Held { id, place }) => {
-                parse_there(place, "place").map(|place| Self::Held { id: Id(id), place }).at("held")
-            }
-            Form::HoldLost(journal::HoldLost { id }) => Ok(Self::HoldLost { id: Id(id) }),
-            Form::HoldTurned(journal::HoldTurned { id }) => Ok(Self::HoldTurned { id: Id(id) }),
+            Form::HoldsPassed(form) => holds_passed(form).at("holds_passed"),
             Form::Silenced(journal::Silenced { id }) => Ok(Self::Silenced { id: Id(id) }),
             Form::BudgetTurned(form) => budget_turned(form).at("budget_turned"),
+            Form::BurstOver(form) => burst_over(form).at("burst_over"),
             Form::MemberGone(journal::MemberGone { tenant }) => {
                 Ok(Self::MemberGone { tenant: TenantPath::parse(&tenant).at("tenant").at("member_gone")? })
             }
@@ -158,6 +163,15 @@ fn admitted(form: journal::Admitted) -> Result<Entry, RecordError> {
     })
 }
 
+fn resized(form: journal::Resized) -> Result<Entry, RecordError> {
+    let journal::Resized { id, resources, observed } = form;
+    Ok(Entry::Resized {
+        id: Id(id),
+        resources: Amounts::parse(resources).at("resources")?,
+        observed: parse_said(observed, "observed")?,
+    })
+}
+
 fn claimed(form: journal::Claimed) -> Result<Entry, RecordError> {
     let journal::Claimed { id, owner, by, victims } = form;
     Ok(Entry::Claimed { id: Id(id), owner, by: parse_all(by, "by")?, victims: parse_all(victims, "victims")? })
@@ -166,6 +180,27 @@ fn claimed(form: journal::Claimed) -> Result<Entry, RecordError> {
 fn claim_extended(form: journal::ClaimExtended) -> Result<Entry, RecordError> {
     let journal::ClaimExtended { id, by, victims } = form;
     Ok(Entry::ClaimExtended { id: Id(id), by: parse_all(by, "by")?, victims: parse_all(victims, "victims")? })
+}
+
+fn holds_passed(form: journal::HoldsPassed) -> Result<Entry, RecordError> {
+    let journal::HoldsPassed { pool, turned, lost, held } = form;
+    let held = held.into_iter().enumerate().map(|(index, journal::HeldPlace { id, place })| {
+        Ok::<_, RecordError>((Id(id), parse_there(place, "place").at_item("held", index)?))
+    });
+    Ok(Entry::HoldsPassed {
+        pool: Name::parse(&pool).at("pool")?,
+        turned: turned.into_iter().map(Id).collect(),
+        lost: lost.into_iter().map(Id).collect(),
+        held: held.collect::<Result<_, _>>()?,
+    })
+}
+
+fn burst_over(form: journal::BurstOver) -> Result<Entry, RecordError> {
+    let journal::BurstOver { pool, tenant } = form;
+    Ok(Entry::BurstOver {
+        pool: Name::parse(&pool).at("pool")?,
+        tenant: TenantPath::parse(&tenant).at("tenant")?,
+    })
 }
 
 fn budget_turned(form: journal::BudgetTurned) -> Result<Entry, RecordError> {

@@ -12,8 +12,10 @@ mod error;
 mod form;
 mod record;
 mod request;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
 pub use error::RecordError;
 pub use record::{Origin, Record, Surface, What};
+pub use snapshot::{SnapshotHeader, SnapshotReader, write_snapshot};

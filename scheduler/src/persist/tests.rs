@@ -69,7 +69,7 @@ fn an_error_says_where_in_the_record_it_is() {
     let error = refused(entry(journal::entry::Entry::Ended(journal::Ended { id: 1, end: 99 })));
     assert!(error.starts_with("entry.ended.end: 99 is a word that this version does not know"), "{error}");
 
-    let quota = journal::Quota { class: Some("No".into()), ..journal::Quota::default() };
+    let quota = journal::Quota { class: Some("N O".into()), ..journal::Quota::default() };
     let tenant = journal::Tenant {
         path: "acme".into(),
         lifecycle: 1,
@@ -79,7 +79,7 @@ fn an_error_says_where_in_the_record_it_is() {
     };
     let changes = vec![journal::Change { change: Some(journal::change::Change::PutTenant(tenant)) }];
     let error = refused(entry(journal::entry::Entry::Configured(journal::Configured { changes })));
-    assert!(error.starts_with("entry.configured.changes[0].put_tenant.quotas[0].quota.class: name \"No\""), "{error}");
+    assert!(error.starts_with("entry.configured.changes[0].put_tenant.quotas[0].quota.class: name \"n o\""), "{error}");
 }
 
 #[test]

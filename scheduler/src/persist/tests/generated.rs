@@ -20,6 +20,10 @@ fn name() -> impl Strategy<Value = Name> {
     "[a-z0-9]([a-z0-9-]{0,6}[a-z0-9])?".prop_map(|text| Name::parse(&text).expect("a name"))
 }
 
+fn class_name() -> impl Strategy<Value = Name> {
+    "[A-Za-z0-9]{1,6}".prop_map(|text| Name::parse_class(&text).expect("a class's name"))
+}
+
 fn path() -> impl Strategy<Value = TenantPath> {
     vec(name(), 1..4).prop_map(|names| {
         let names: Vec<_> = names.iter().map(Name::as_str).collect();
@@ -132,7 +136,7 @@ prop_compose! {
 
 prop_compose! {
     fn quota()(
-        class in of(name()),
+        class in of(class_name()),
         (guaranteed, limit, lendable) in (of(levels()), of(levels()), of(levels())),
         burst in of((span(), span()).prop_map(|(span, cooldown)| Burst { span, cooldown })),
         enforce in of(enforce()),
@@ -160,7 +164,7 @@ prop_compose! {
         quotas in vec((name(), quota()), 0..3),
         budgets in vec(budget(), 0..2),
         max_priority in of(any::<i32>()),
-        members in of((".{0,4}", of(name()), any::<u32>(), span())
+        members in of((".{0,4}", of(class_name()), any::<u32>(), span())
             .prop_map(|(kind, class, max, keep)| Members { kind, class, max, keep })),
         draining in any::<bool>(),
         source in source(),
@@ -181,8 +185,8 @@ fn change() -> impl Strategy<Value = Change> {
         settings().prop_map(Change::Settings),
         pool().prop_map(Change::PutPool),
         name().prop_map(Change::DeletePool),
-        (name(), quota(), source()).prop_map(|(name, quota, source)| Change::PutClass(Class { name, quota, source })),
-        name().prop_map(Change::DeleteClass),
+        (class_name(), quota(), source()).prop_map(|(name, quota, source)| Change::PutClass(Class { name, quota, source })),
+        class_name().prop_map(Change::DeleteClass),
         tenant().prop_map(Change::PutTenant),
         (path(), any::<bool>()).prop_map(|(path, drain)| Change::DeleteTenant { path, drain }),
         (name(), amounts(), amounts())
@@ -202,16 +206,17 @@ fn entry() -> impl Strategy<Value = Entry> {
         (id(), any::<u32>()).prop_map(|(id, count)| Entry::Dispatched { id, count }),
         id().prop_map(|id| Entry::Confirmed { id }),
         (id(), of(holder())).prop_map(|(id, holder)| Entry::Renewed { id, holder }),
-        (id(), amounts()).prop_map(|(id, resources)| Entry::Resized { id, resources }),
+        (id(), amounts(), of(select(ReasonCode::ALL.to_vec())))
+            .prop_map(|(id, resources, observed)| Entry::Resized { id, resources, observed }),
         (id(), select(End::ALL.to_vec())).prop_map(|(id, end)| Entry::Ended { id, end }),
         (id(), any::<bool>(), guarantees(), victims())
             .prop_map(|(id, owner, by, victims)| Entry::Claimed { id, owner, by, victims }),
         (id(), guarantees(), victims()).prop_map(|(id, by, victims)| Entry::ClaimExtended { id, by, victims }),
         id().prop_map(|id| Entry::ClaimDropped { id }),
         id().prop_map(|lease| Entry::LetOff { lease }),
-        (id(), place()).prop_map(|(id, place)| Entry::Held { id, place }),
-        id().prop_map(|id| Entry::HoldLost { id }),
-        id().prop_map(|id| Entry::HoldTurned { id }),
+        (name(), vec(id(), 0..3), vec(id(), 0..3), vec((id(), place()), 0..3))
+            .prop_map(|(pool, turned, lost, held)| Entry::HoldsPassed { pool, turned, lost, held }),
+        (name(), path()).prop_map(|(pool, tenant)| Entry::BurstOver { pool, tenant }),
         id().prop_map(|id| Entry::Silenced { id }),
         (path(), name(), time(), time())
             .prop_map(|(tenant, budget, started, ends)| Entry::BudgetTurned { tenant, budget, started, ends }),
