@@ -145,7 +145,9 @@ fn every_answer_survives_a_kill_at_any_point() {
             if *acquired {
                 assert!(state.is_some(), "{id} was answered, and is not there");
             } else {
-                assert_eq!(state, Some(State::Ended(End::Released)), "{id} was released");
+                // One that still waited was cancelled.
+                let ended = matches!(state, Some(State::Ended(End::Released | End::Cancelled)));
+                assert!(ended, "{id} was released, and is {state:?}");
             }
         }
         for tenant in ["a", "b"] {

@@ -109,7 +109,7 @@ async fn what_is_too_much_to_remember_gives_the_journal_up() {
     let stage = begin(settings, &store).await;
     store.be(Mood::Refusing);
     for nth in 0..100 {
-        stage.allowed("a", &format!("r{nth}"), 0).await;
+        stage.acquire("a", &format!("r{nth}"), 1).await;
     }
     assert!(matches!(stage.engine.health()[0].store, StoreHealth::Detached { given_up: true, .. }));
     assert_eq!(stage.engine.health()[0].unjournaled_bytes, 0, "nobody is turned away for it");
@@ -127,7 +127,7 @@ async fn who_comes_while_the_store_does_not_keep_up_is_turned_away() {
         let (engine, caller) = (stage.engine.clone(), stage.caller.clone());
         let nth = asked.len();
         let mut answer = Box::pin(async move {
-            engine.acquire(&caller, Arc::new(request("a", &format!("r{nth}"), 0)), false).await
+            engine.acquire(&caller, Arc::new(request("a", &format!("r{nth}"), 1)), false).await
         });
         // Either it waits for the store or it is turned away at once.
         match tokio::time::timeout(Duration::from_millis(20), &mut answer).await {
@@ -143,7 +143,7 @@ async fn who_comes_while_the_store_does_not_keep_up_is_turned_away() {
     for asked in asked {
         asked.await.expect("answered when the store had it");
     }
-    stage.allowed("a", "after", 1).await;
+    stage.acquire("a", "after", 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
