@@ -8,7 +8,7 @@ use foldhash::fast::FixedState;
 use crate::config::{Lifecycle, OnExceed, Order};
 use crate::entry::Entry;
 use crate::ledger::{Ledger, PoolIndex, TicketRecord};
-use crate::pool::{Ask, Effect, Empty, Leaf, NodeId, ROOT, Set, Slot, UNMADE};
+use crate::pool::{Ask, Counters, Effect, Empty, Leaf, NodeId, PoolState, ROOT, Set, Slot, UNMADE};
 use crate::queue::{Shape, TicketKey};
 use crate::reclaim::ClaimKey;
 use crate::request::{Id, ReasonCode};
@@ -375,7 +375,7 @@ impl Ledger {
                 return Some(self.candidate(at, record));
             }
         }
-        self.put_forward(at, ROOT, now)
+        self.put_forward(at, ROOT, None, now)
     }
 
     fn candidate(&self, at: PoolIndex, record: &TicketRecord) -> Candidate {
@@ -385,29 +385,59 @@ impl Ledger {
     }
 
     /// The ticket that a node would put forward: one that can be admitted just now.
-    fn put_forward(&self, at: PoolIndex, node: NodeId, now: Time) -> Option<Candidate> {
+    ///
+    /// `open` says by number which shapes the nodes above leave open; those that do not fit here are not looked for
+    /// below. What is not lendable below makes room that depends on the leaf: such subtrees are looked through.
+    fn put_forward(&self, at: PoolIndex, node: NodeId, open: Option<&[bool]>, now: Time) -> Option<Candidate> {
         let pool = self.pool_at(at);
         let here = pool.node(node);
         if here.waiting == 0 || here.inactive {
             return None;
         }
         if here.children.is_empty() {
-            return self.put_forward_leaf(at, node, now);
+            return self.put_forward_leaf(at, node, open, now);
         }
+        let fits = self.open_at(pool, node, open);
+        let none = !fits.contains(&true);
         let mut best: Option<((bool, bool, Share, TicketKey), Candidate)> = None;
         for child in &here.children {
-            let Some(candidate) = self.put_forward(at, *child, now) else { continue };
+            let stiff = pool.node(*child).stiff;
+            if none && !stiff {
+                continue;
+            }
+            let open = if stiff { None } else { Some(&*fits) };
+            let Some(candidate) = self.put_forward(at, *child, open, now) else { continue };
             let shape = &self.tickets[&candidate.key.id].shape;
             let within = pool.within(&Set::Now, &Leaf::at(candidate.leaf), &shape.ask, *child, |_| true);
-            let rank = (!within, pool.node(*child).weight == 0, pool.share(*child, now), candidate.key);
-            if best.as_ref().is_none_or(|(least, _)| rank < *least) {
-                best = Some((rank, candidate));
+            let weightless = pool.node(*child).weight == 0;
+            // The share is only asked for where it decides.
+            let before = |best: &(bool, bool, Share, TicketKey)| {
+                (!within, weightless).cmp(&(best.0, best.1)).then_with(|| {
+                    (pool.share(*child, now), candidate.key).cmp(&(best.2, best.3))
+                })
+            };
+            if best.as_ref().is_none_or(|(least, _)| before(least).is_lt()) {
+                best = Some(((!within, weightless, pool.share(*child, now), candidate.key), candidate));
             }
         }
         best.map(|(_, candidate)| candidate)
     }
 
-    fn put_forward_leaf(&self, at: PoolIndex, node: NodeId, now: Time) -> Option<Candidate> {
+    /// The shapes that fit at a node, of those that are open above, where nothing below makes room for them.
+    fn open_at(&self, pool: &PoolState, node: NodeId, open: Option<&[bool]>) -> Vec<bool> {
+        let here = pool.node(node);
+        let mut fits = vec![false; pool.shapes.numbers()];
+        for (shape, number) in pool.shapes.iter() {
+            fits[number] = open.is_none_or(|open| open[number])
+                && shape.ask.0.iter().all(|(slot, amount)| {
+                    let cell = here.cell(*slot);
+                    Effect::of(*slot, *amount, *amount, cell, Set::Now.tally(pool, node, *slot)).fits()
+                });
+        }
+        fits
+    }
+
+    fn put_forward_leaf(&self, at: PoolIndex, node: NodeId, open: Option<&[bool]>, now: Time) -> Option<Candidate> {
         let pool = self.pool_at(at);
         let here = pool.node(node);
         if pool.spec.order == Order::Strict {
@@ -419,7 +449,7 @@ impl Ledger {
         let leaf = Leaf::at(node);
         let mut best: Option<Candidate> = None;
         for (shape, line) in &here.queue.lines {
-            let Some(first) = line.open.first() else { continue };
+            let Some(first) = line.open.first().filter(|_| open.is_none_or(|open| open[line.shape])) else { continue };
             if best.is_some_and(|best| best.key < *first) {
                 continue;
             }
@@ -459,19 +489,23 @@ impl Ledger {
             return None;
         }
         let mut heads = Vec::new();
-        self.gather_heads(at, ROOT, &mut heads);
+        let uncounted = pool.known.iter().flatten().any(|known| known.capacity.is_none());
+        self.gather_heads(at, ROOT, uncounted, &mut heads);
         heads.sort_unstable();
         heads.into_iter().find_map(|key| self.try_claim(at, key.id, now))
     }
 
-    fn gather_heads(&self, at: PoolIndex, node: NodeId, heads: &mut Vec<TicketKey>) {
+    /// The first of every line that may have something to claim by: room in a guarantee of its path (`above`: of a
+    /// node above this one), or a resource without guarantees, which every test of them passes over.
+    fn gather_heads(&self, at: PoolIndex, node: NodeId, above: bool, heads: &mut Vec<TicketKey>) {
         let pool = self.pool_at(at);
         let here = pool.node(node);
-        if here.waiting == 0 || here.inactive {
+        let above = above || here.room > 0;
+        if here.waiting == 0 || here.inactive || !(above || here.roomy > 0) {
             return;
         }
         for child in &here.children {
-            self.gather_heads(at, *child, heads);
+            self.gather_heads(at, *child, above, heads);
         }
         match pool.spec.order {
             Order::Backfill => heads.extend(here.queue.lines.values().filter_map(|line| line.open.first())),

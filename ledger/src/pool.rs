@@ -14,7 +14,7 @@ use crate::config::{Burst, Enforce, Pool, ShareOf};
 use crate::hold::Hold;
 use crate::ledger::TenantIndex;
 use crate::name::{Resource, TenantPath};
-use crate::queue::Queue;
+use crate::queue::{Queue, Shapes};
 use crate::reclaim::{Claims, VictimKey};
 use crate::request::Id;
 use crate::share::Share;
@@ -142,6 +142,10 @@ pub(crate) struct Node {
     pub(crate) enforce: Option<Enforce>,
     pub(crate) cells: Vec<Cell>,
     pub(crate) averages: Vec<Average>,
+    /// Resources in which the plan of owners' claims leaves room in its guarantee.
+    pub(crate) room: u32,
+    /// Nodes in the subtree, itself included, that have such room.
+    pub(crate) roomy: u32,
     /// Leases in the subtree.
     pub(crate) running: u64,
     /// Tickets in the subtree.
@@ -180,6 +184,8 @@ impl Node {
             enforce: None,
             cells: Vec::new(),
             averages: Vec::new(),
+            room: 0,
+            roomy: 0,
             running: 0,
             waiting: 0,
             reclaiming: 0,
@@ -189,6 +195,12 @@ impl Node {
             queue: Queue::default(),
             hold: None,
         }
+    }
+
+    /// Resources in which the plan of owners' claims leaves room in its guarantee.
+    pub(crate) fn rooms(&self) -> u32 {
+        let plan = if self.marked == 0 { Set::Now } else { Set::Owners } as usize;
+        self.cells.iter().filter(|cell| cell.tallies[plan].inner < cell.guarantee).count() as u32
     }
 
     pub(crate) fn cell(&self, slot: Slot) -> &Cell {
@@ -232,6 +244,19 @@ pub(crate) struct Effect {
 }
 
 impl Effect {
+    /// Of an amount, of which so much is not taken up by what is not lendable below.
+    pub(crate) fn of(slot: Slot, amount: i64, raise: i64, cell: &Cell, tally: Tally) -> Self {
+        Self {
+            slot,
+            amount,
+            usage: tally.usage,
+            occupied: tally.occupied(cell),
+            occupied_after: (tally.inner + raise).max(cell.unlendable),
+            guarantee: cell.guarantee,
+            limit: cell.limit,
+        }
+    }
+
     pub(crate) fn fits(&self) -> bool {
         self.occupied_after <= self.limit
             || (self.occupied_after == self.occupied && self.usage + self.amount <= self.limit)
@@ -314,6 +339,8 @@ pub(crate) struct PoolState {
     pub(crate) spare: Vec<NodeId>,
     /// Nodes by the place of their tenant in the ledger's table.
     pub(crate) of_tenant: Vec<Option<NodeId>>,
+    /// What the tickets without a claim ask for.
+    pub(crate) shapes: Shapes,
     pub(crate) claims: Claims,
     /// The ticket that was just queued, and tries at once.
     pub(crate) fresh: Option<Id>,
@@ -383,21 +410,9 @@ impl PoolState {
             *raise = *amount;
         }
         let mut step = |node: NodeId, slot: Slot, amount: i64, raise: &mut i64, cell: &Cell, tally: Tally| {
-            let occupied = tally.occupied(cell);
-            let occupied_after = (tally.inner + *raise).max(cell.unlendable);
-            *raise = occupied_after - occupied;
-            visit(
-                node,
-                Effect {
-                    slot,
-                    amount,
-                    usage: tally.usage,
-                    occupied,
-                    occupied_after,
-                    guarantee: cell.guarantee,
-                    limit: cell.limit,
-                },
-            )
+            let effect = Effect::of(slot, amount, *raise, cell, tally);
+            *raise = effect.occupied_after - effect.occupied;
+            visit(node, effect)
         };
         let mut first = leaf.node;
         if let Some(unmade) = &leaf.unmade {
@@ -504,10 +519,14 @@ impl PoolState {
     }
 
     /// Adds to what is held under a leaf, in the sets that are named, or takes away with a negative sign.
+    ///
+    /// Counts on the way where there is room in guarantees: a ticket can only claim by one with room, so whole
+    /// subtrees without any need not be asked.
     pub(crate) fn add(&mut self, leaf: NodeId, ask: &Ask, sign: i64, now: bool, all: bool, owners: bool) {
         let mut next = Some(leaf);
         let mut raises: [[i64; 3]; crate::amount::RESOURCES_MAX + 32] = [[0; 3]; crate::amount::RESOURCES_MAX + 32];
         let used = [now, all, owners].map(i64::from);
+        let mut roomier = 0i32;
         for (raise, (_, amount)) in raises.iter_mut().zip(&ask.0) {
             *raise = used.map(|used| used * sign * amount);
         }
@@ -527,6 +546,12 @@ impl PoolState {
                 if same {
                     *raise = [raise[0]; 3];
                 }
+            }
+            if id != ROOT {
+                let room = node.rooms();
+                roomier += i32::from(room > 0) - i32::from(node.room > 0);
+                node.room = room;
+                node.roomy = node.roomy.wrapping_add_signed(roomier);
             }
             next = (id != ROOT).then_some(node.parent);
         }
@@ -637,5 +662,10 @@ impl PoolState {
             self.burst_ends.remove(&(ends, node));
             here.bursting.over = Some(now);
         }
+    }
+
+    /// A leaf's tickets, with the shapes of all that wait in the pool.
+    pub(crate) fn queue_of(&mut self, leaf: NodeId) -> (&mut Queue, &mut Shapes) {
+        (&mut self.nodes[leaf as usize].queue, &mut self.shapes)
     }
 }

@@ -115,6 +115,7 @@ impl Ground<'_> {
             slots,
             nodes: vec![Node::new(ROOT, crate::name::TenantPath::root(), false)],
             of_tenant: vec![None; self.tenants.len()],
+            shapes: Default::default(),
             claims: Default::default(),
             fresh: None,
             held: BTreeSet::new(),
@@ -349,9 +350,11 @@ impl PoolState {
     fn rebase_one(&mut self, node: NodeId) {
         let mut below = vec![0i64; self.known.len()];
         let mut stiff = false;
+        let mut roomy = 0;
         for child in &self.node(node).children {
             let child = self.node(*child);
             stiff |= child.stiff;
+            roomy += child.roomy;
             for (sum, cell) in below.iter_mut().zip(&child.cells) {
                 *sum += cell.base;
             }
@@ -365,6 +368,8 @@ impl PoolState {
             }
         }
         here.stiff = stiff;
+        here.room = if node == ROOT { 0 } else { here.rooms() };
+        here.roomy = roomy + u32::from(here.room > 0);
     }
 
     /// Forgets what is running in bursts that are not bounded any more.
