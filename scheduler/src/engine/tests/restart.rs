@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_ledger::{Id, State, Time};
+use headgate_ledger::{Id, State, Time, UtcDays};
 
 use super::stage::{Stage, begin, main_cell, open, request};
 use crate::engine::{EngineSettings, LeaseId, Operation, Target, verify};
@@ -92,7 +92,7 @@ async fn snapshots_are_made_off_the_serving_path_and_verify() {
     let store = ReadOnlyFileStore::open(directory.path()).expect("a store");
     let (past, repairs) = store.past(&CellName::parse("main").expect("a cell")).expect("a past");
     assert!(repairs.is_empty(), "{repairs:?}");
-    let report = verify(&*past, &main_cell()).expect("verified");
+    let report = verify(&*past, &main_cell(), &UtcDays).expect("verified");
     assert!(report.is_sound(), "{report:?}");
     assert!(report.snapshots_compared > 0 && report.replay.snapshot.is_some(), "{report:?}");
     drop((past, store));
@@ -133,11 +133,8 @@ async fn a_store_that_was_tampered_with_is_refused() {
     stage.engine.shutdown().await;
     let mut journal = store.open(&CellName::parse("main").expect("a cell")).expect("opened").journal;
     let origin = Arc::new(Origin { actor: "".into(), surface: Surface::Ledger, reason: "".into() });
-    let record = Record {
-        time: stage.now(),
-        origin,
-        what: What::Digest { sequence: journal.last().0, value: Some(1) },
-    };
+    let record =
+        Record { time: stage.now(), origin, what: What::Digest { sequence: journal.last().0, value: Some(1) } };
     let mut batch = crate::store::Batch::default();
     batch.push_with(|bytes| record.encode(bytes)).expect("room");
     journal.append(journal.epoch(), journal.last(), &batch).expect("appended");
@@ -147,7 +144,7 @@ async fn a_store_that_was_tampered_with_is_refused() {
         &store,
         &[main_cell()],
         stage.clock.clone(),
-        Arc::new(headgate_ledger::UtcDays),
+        Arc::new(UtcDays),
     );
     let error = opened.expect_err("refused").to_string();
     assert!(error.contains("cell main cannot be recovered") && error.contains("digest"), "{error}");

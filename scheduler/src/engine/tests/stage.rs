@@ -62,11 +62,7 @@ pub(super) fn configuration() -> Vec<Change> {
 }
 
 /// Opens an engine.
-pub(super) fn open(
-    settings: EngineSettings,
-    store: &dyn Store,
-    clock: Arc<ManualClock>,
-) -> (Stage, Vec<Recovery>) {
+pub(super) fn open(settings: EngineSettings, store: &dyn Store, clock: Arc<ManualClock>) -> (Stage, Vec<Recovery>) {
     let (engine, recoveries) =
         Engine::open(settings, store, &[main_cell()], clock.clone(), Arc::new(UtcDays)).expect("an engine");
     (Stage { engine, clock, caller: Caller::new("tester", Surface::Grpc) }, recoveries)
