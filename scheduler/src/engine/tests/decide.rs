@@ -331,3 +331,41 @@ async fn after_a_shutdown_nothing_is_decided_and_what_was_is_answered() {
         assert!(matches!(state, Some(State::Active | State::Waiting)), "{id} is {state:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn time_in_which_nobody_could_renew_does_not_count() {
+    let stage = stage().await;
+    let lease = stage.allowed("a", "one", 1).await;
+    stage.clock.jump(Duration::from_secs(3600));
+    stage.allowed("a", "two", 1).await;
+    assert_eq!(stage.state(&lease).await, Some(State::Active));
+    stage.pass(Duration::from_secs(61));
+    stage.until(&lease, State::Ended(End::Expired)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_who_stays_holds_up_nobody_who_decides() {
+    let stage = stage().await;
+    let (leave, stays) = std::sync::mpsc::channel::<()>();
+    let (came, comes) = std::sync::mpsc::channel::<u64>();
+    let reader = {
+        let engine = stage.engine.clone();
+        std::thread::spawn(move || {
+            engine
+                .peek(&main_cell(), |view| {
+                    came.send(view.sequence()).expect("said");
+                    let _ = stays.recv();
+                    view.sequence()
+                })
+                .expect("a cell")
+        })
+    };
+    let seen = comes.recv().expect("it looks");
+    for nth in 0..10 {
+        stage.allowed("a", &format!("r{nth}"), 1).await;
+    }
+    assert!(stage.engine.health()[0].durable > seen);
+    leave.send(()).expect("it stays until now");
+    assert_eq!(reader.join().expect("joined"), seen, "what it saw did not change");
+    assert_eq!(stage.usage("a").await, 10);
+}
