@@ -1,1 +1,2 @@
 //! Service.
+pub mod config;
