@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use headgate_ledger::Id;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::engine::LeaseId;
 
 /// What is used at once by one caller, or by all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +109,7 @@ pub struct Meter {
 #[derive(Debug)]
 struct Tickets {
     /// Those that were given out, and may still wait.
-    waiting: Vec<Id>,
+    waiting: Vec<LeaseId>,
     looked_at: Option<Instant>,
 }
 
@@ -179,7 +180,7 @@ impl Meter {
 
     /// Whether it may have another ticket; `waits` tells of a ticket whether it still waits, and is asked only when
     /// there seem to be too many.
-    pub fn may_queue(&self, waits: impl Fn(Id) -> bool) -> Result<(), Busy> {
+    pub fn may_queue(&self, waits: impl Fn(&LeaseId) -> bool) -> Result<(), Busy> {
         let most = self.limits.tickets_max;
         let mut tickets = self.tickets.lock();
         if tickets.waiting.len() < most {
@@ -187,7 +188,7 @@ impl Meter {
         }
         let fresh = tickets.looked_at.is_some_and(|at| at.elapsed() < RETRY_AFTER);
         if !fresh {
-            tickets.waiting.retain(|id| waits(*id));
+            tickets.waiting.retain(|id| waits(id));
             tickets.looked_at = Some(Instant::now());
         }
         if tickets.waiting.len() < most {
@@ -197,7 +198,7 @@ impl Meter {
     }
 
     /// It was given a ticket.
-    pub fn queued(&self, id: Id) {
+    pub fn queued(&self, id: LeaseId) {
         self.tickets.lock().waiting.push(id);
     }
 }
@@ -237,9 +238,12 @@ impl Rate {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use headgate_ledger::Id;
-
     use super::{Limits, Meter, Rate, Share};
+    use crate::engine::LeaseId;
+
+    fn id(text: &str) -> LeaseId {
+        LeaseId::parse(text).expect("an id")
+    }
 
     #[test]
     fn a_rate_says_the_moment_at_which_it_would_pass() {
@@ -272,14 +276,14 @@ mod tests {
     fn tickets_count_for_as_long_as_they_wait() {
         let limits = Limits::with(Share::ONE, Share::ALL, 1000, 2);
         let meter = Meter::new(&limits);
-        for id in [1, 2] {
+        for text in ["main-1", "main-2"] {
             meter.may_queue(|_| true).expect("room");
-            meter.queued(Id(id));
+            meter.queued(id(text));
         }
         assert_eq!(meter.may_queue(|_| true).expect_err("no room").what, "this caller's tickets that wait");
         assert!(meter.may_queue(|_| false).is_err(), "it is not looked again at once");
         std::thread::sleep(super::RETRY_AFTER);
-        meter.may_queue(|id| id == Id(1)).expect("one was admitted");
+        meter.may_queue(|waits| *waits == id("main-1")).expect("one was admitted");
     }
 
     #[tokio::test]

@@ -35,14 +35,14 @@ struct Grant {
     /// The most of it: who may acquire may check, who may administer may do all.
     most: Permission,
     /// The tenants, with all under them.
-    tenants: Vec<TenantPath>,
+    tenants: Arc<[TenantPath]>,
     max_priority: Option<i32>,
 }
 
 impl Grant {
     /// What one may do whom nothing binds.
     fn everything() -> Self {
-        Self { most: Permission::Admin, tenants: vec![TenantPath::root()], max_priority: None }
+        Self { most: Permission::Admin, tenants: Arc::from([TenantPath::root()]), max_priority: None }
     }
 }
 
@@ -50,7 +50,7 @@ impl Grant {
 #[derive(Debug)]
 pub struct Caller {
     /// Who it is, for the journal and the logs.
-    name: String,
+    name: Arc<str>,
     grant: Grant,
     meter: Arc<Meter>,
 }
@@ -58,11 +58,11 @@ pub struct Caller {
 impl Caller {
     /// One whom nothing binds: the server itself, and anonymous callers on its own machine.
     pub fn unbound(name: &str, limits: &Arc<Limits>) -> Self {
-        Self { name: name.to_owned(), grant: Grant::everything(), meter: Meter::new(limits) }
+        Self { name: name.into(), grant: Grant::everything(), meter: Meter::new(limits) }
     }
 
     /// Who it is, for the journal and the logs.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
@@ -87,7 +87,7 @@ impl Caller {
     }
 
     /// The tenants that it may see, each with all under it.
-    pub fn subtrees(&self) -> &[TenantPath] {
+    pub fn subtrees(&self) -> &Arc<[TenantPath]> {
         &self.grant.tenants
     }
 
@@ -255,7 +255,7 @@ impl Callers {
                 }),
             };
             if let Some((name, until)) = found {
-                let caller = Caller { name, grant: rule.grant.clone(), meter: rule.meter.clone() };
+                let caller = Caller { name: name.into(), grant: rule.grant.clone(), meter: rule.meter.clone() };
                 return Ok((Arc::new(caller), until));
             }
         }

@@ -108,7 +108,7 @@ fn a_name_in_a_certificate_tells_its_caller_and_the_first_counts() {
         Anonymous::Loopback,
     );
     let ci = callers.identify(&certified("spiffe://acme/ci/runner"), None).expect("known");
-    assert_eq!((ci.name(), ci.may(Permission::Acquire)), ("spiffe://acme/ci/runner", false));
+    assert_eq!((&**ci.name(), ci.may(Permission::Acquire)), ("spiffe://acme/ci/runner", false));
     assert!(callers.identify(&certified("spiffe://acme/ops"), None).expect("known").sees_all());
     let error = callers.identify(&certified("spiffe://other/ci"), None).expect_err("refused").to_string();
     assert!(error.contains("spiffe://other/ci"), "{error}");
@@ -168,7 +168,7 @@ fn a_signed_token_tells_its_caller_by_a_claim() {
     let issuer = Issuer::new(dir.path());
     let callers = issuer.callers();
     let ci = callers.identify(&remote(), Some(&issuer.token(|_| {}))).expect("known");
-    assert_eq!((ci.name(), ci.may(Permission::Admin)), ("https://id.example#ci", false));
+    assert_eq!((&**ci.name(), ci.may(Permission::Admin)), ("https://id.example#ci", false));
     let admin = issuer.token(|claims| claims["groups"] = json!(["web", "platform"]));
     assert!(callers.identify(&remote(), Some(&admin)).expect("known").may(Permission::Admin));
     let several = issuer.token(|claims| claims["aud"] = json!(["other", "headgate"]));

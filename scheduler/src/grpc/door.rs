@@ -41,15 +41,7 @@ impl Door {
         };
         let caller = self.callers.now().identify(peer, authorization)?;
         if !caller.may(permission) {
-            let word = match permission {
-                Permission::Check => "check",
-                Permission::Acquire => "acquire",
-                Permission::Admin => "admin",
-            };
-            return Err(Fault::new(
-                Code::PermissionDenied,
-                format!("{} may not do this: it takes {word} under `may`", caller.name()),
-            ));
+            return Err(Fault::forbidden(&caller, permission));
         }
         let arrival = extensions.get::<Arrival>().map_or_else(Instant::now, |arrival| arrival.0);
         Ok(Call { caller, deadline: Deadline::of(request.metadata(), arrival) })

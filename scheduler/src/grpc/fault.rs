@@ -3,12 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use headgate_ledger::Refusal;
+use headgate_ledger::Problem;
 use headgate_proto::{errors, v1};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-use crate::auth::{Busy, Unknown};
+use crate::auth::{Busy, Caller, Unknown};
+use crate::config::Permission;
+use crate::engine::{EngineError, Outage};
 
 /// Offending fields that one error names: enough to mend a message by, and a bound on what a malformed one costs.
 pub(super) const VIOLATIONS_MAX: usize = 32;
@@ -84,6 +86,17 @@ impl Fault {
         Self::new(Code::NotFound, format!("there is no {what}"))
     }
 
+    /// A caller that may not do this at all.
+    pub(super) fn forbidden(caller: &Caller, permission: Permission) -> Self {
+        let word = match permission {
+            Permission::Check => "check",
+            Permission::Acquire => "acquire",
+            Permission::Admin => "admin",
+        };
+        let message = format!("{} may not do this: it takes {word} under `may` in the configuration", caller.name());
+        Self::new(Code::PermissionDenied, message)
+    }
+
     /// Something of the wrong state; `reason` tells programs which.
     pub(super) fn precondition(reason: &'static str, message: impl Into<String>) -> Self {
         Self { reason: Some(reason), ..Self::new(Code::FailedPrecondition, message) }
@@ -99,17 +112,40 @@ impl Fault {
         Self::new(Code::DeadlineExceeded, "the call's deadline came first: ask again with the same request id")
     }
 
-    /// What a ledger refuses, of a message whose fields stand under `at` (`request.`).
-    pub(super) fn refusal(refusal: &Refusal, at: &str) -> Self {
-        match refusal {
-            Refusal::NoTenant(_) | Refusal::NoPool(_) | Refusal::NoQuota(..) | Refusal::NoLease(_) => {
-                Self::new(Code::NotFound, refusal.to_string())
-            }
-            Refusal::Invalid { field, why } => Self::field(format!("{at}{field}"), why),
-            Refusal::Exists(_) => Self::new(Code::AlreadyExists, refusal.to_string()),
-            Refusal::Gone(_) => Self::precondition(errors::LEASE_GONE, refusal.to_string()),
-            Refusal::Waits(_) => Self::precondition(errors::STILL_WAITING, refusal.to_string()),
+    /// What the engine did not answer, of a message whose fields stand under `at` (`request.`).
+    pub(super) fn engine(error: &EngineError, at: &str) -> Self {
+        let message = error.to_string();
+        match error {
+            EngineError::NoTenant(_)
+            | EngineError::NoPool(_)
+            | EngineError::NoQuota(..)
+            | EngineError::NoLease(_)
+            | EngineError::NoRequest { .. }
+            | EngineError::NoCell(_) => Self::new(Code::NotFound, message),
+            EngineError::Invalid { field, why } => Self::field(format!("{at}{field}"), why),
+            EngineError::Exists(_) => Self::new(Code::AlreadyExists, message),
+            EngineError::Gone(_) => Self::precondition(errors::LEASE_GONE, message),
+            EngineError::Waits(_) => Self::precondition(errors::STILL_WAITING, message),
+            EngineError::Conflict { .. } => Self::precondition(errors::VERSION_CHANGED, message),
+            EngineError::Refused(problems) => Self::problems(problems),
+            EngineError::OutOfRange { .. } => Self::new(Code::OutOfRange, message),
+            EngineError::Unavailable { why, retry_after } => match why {
+                // Where the store does not keep up, the same request may pass in a moment.
+                Outage::StoreDown { .. }
+                | Outage::Overloaded { .. }
+                | Outage::NotLeading { .. }
+                | Outage::Closing => Self::unavailable(message, *retry_after),
+            },
         }
+    }
+
+    /// What is wrong with a change of configuration.
+    pub(super) fn problems(problems: &[Problem]) -> Self {
+        let mut wrong = Violations::default();
+        for Problem { object, why } in problems {
+            wrong.add(object, why);
+        }
+        Self::invalid(wrong)
     }
 
     /// The status of one operation among many.

@@ -1,13 +1,14 @@
-//! The ledger's answers, in the wire's words.
+//! The engine's answers, in the wire's words.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use headgate_ledger as ledger;
-use headgate_ledger::{Amount, Amounts, Id, Ledger, LevelNumbers, Name, State, Time};
+use headgate_ledger::{Amount, Amounts, Id, Ledger, LevelNumbers, Name, State, TenantPath, Time};
 use headgate_proto::v1;
 
-use super::ids::{self, Cell};
+use crate::engine::{Answer, Event, EventKind, Happened, LeaseId, Stands};
+
 use super::words::Word;
 
 /// Amounts on the wire are signed; no ledger holds more than that takes.
@@ -44,14 +45,24 @@ fn labels(labels: &[(String, String)]) -> BTreeMap<String, String> {
     labels.iter().cloned().collect()
 }
 
-fn holder(holder: &Option<ledger::Holder>) -> String {
-    holder.as_ref().map(ToString::to_string).unwrap_or_default()
+fn holder(holder: Option<&ledger::Holder>) -> String {
+    holder.map(ToString::to_string).unwrap_or_default()
 }
 
-/// A reason, as `ledger` stands.
-pub(super) fn reason(ledger: &Ledger, reason: &ledger::Reason) -> v1::ReasonDetail {
+/// Tells when the period of a budget turns; asked only where a reason is about one.
+pub(super) type Turns<'a> = &'a dyn Fn(&TenantPath, &Name) -> Option<Time>;
+
+/// When the periods of a ledger's budgets turn.
+pub(super) fn turns_of(ledger: &Ledger) -> impl Fn(&TenantPath, &Name) -> Option<Time> + '_ {
+    |tenant, budget| Some(ledger.budget(tenant.as_str(), budget.as_str())?.ends)
+}
+
+pub(super) fn reasons(reasons: &[ledger::Reason], turns: Turns<'_>) -> Vec<v1::ReasonDetail> {
+    reasons.iter().map(|one| reason(one, turns)).collect()
+}
+
+fn reason(reason: &ledger::Reason, turns: Turns<'_>) -> v1::ReasonDetail {
     let ledger::Reason { code, tenant, resource, budget, used, requested, limit } = reason;
-    let turns = budget.as_ref().and_then(|budget| ledger.budget(tenant.as_str(), budget.as_str()));
     v1::ReasonDetail {
         code: code.wire().into(),
         tenant: tenant.to_string(),
@@ -60,18 +71,18 @@ pub(super) fn reason(ledger: &Ledger, reason: &ledger::Reason) -> v1::ReasonDeta
         requested: units(*requested),
         limit: units(*limit),
         budget: budget.as_ref().map(ToString::to_string).unwrap_or_default(),
-        until: turns.and_then(|budget| time(budget.ends)),
+        until: budget.as_ref().and_then(|budget| turns(tenant, budget)).and_then(time),
     }
 }
 
-pub(super) fn reasons(ledger: &Ledger, reasons: &[ledger::Reason]) -> Vec<v1::ReasonDetail> {
-    reasons.iter().map(|one| reason(ledger, one)).collect()
+fn id(cell: &Name, number: Id) -> String {
+    LeaseId { cell: cell.clone(), number }.to_string()
 }
 
 /// A lease.
-pub(super) fn lease(cell: &Cell, lease: &ledger::Lease) -> v1::Lease {
+pub(super) fn lease(cell: &Name, lease: &ledger::Lease) -> v1::Lease {
     let ledger::Lease {
-        id,
+        id: number,
         request,
         resources,
         count,
@@ -84,7 +95,7 @@ pub(super) fn lease(cell: &Cell, lease: &ledger::Lease) -> v1::Lease {
         observed,
     } = lease;
     v1::Lease {
-        lease_id: ids::text(cell, *id),
+        lease_id: id(cell, *number),
         request_id: request.id.to_string(),
         tenant: request.tenant.to_string(),
         pool: request.pool.to_string(),
@@ -94,7 +105,7 @@ pub(super) fn lease(cell: &Cell, lease: &ledger::Lease) -> v1::Lease {
         charged: together(resources, *count),
         priority: request.priority,
         borrow: request.borrow,
-        holder: holder(held_by),
+        holder: holder(held_by.as_ref()),
         labels: labels(&request.labels),
         arrived_at: time(*arrived),
         admitted_at: time(*admitted),
@@ -105,17 +116,11 @@ pub(super) fn lease(cell: &Cell, lease: &ledger::Lease) -> v1::Lease {
     }
 }
 
-/// When a ticket is passed over unless its holder is heard.
-fn ticket_expires(ledger: &Ledger, ticket: &ledger::Ticket) -> Option<prost_types::Timestamp> {
-    let ttl = ledger.pool(ticket.request.pool.as_str())?.ticket_ttl;
-    if ttl.is_zero() { None } else { time(ticket.heard.after(ttl)) }
-}
-
-/// A ticket, without what changes with others'.
-pub(super) fn ticket(cell: &Cell, ledger: &Ledger, ticket: &ledger::Ticket) -> v1::Ticket {
-    let ledger::Ticket { id, request, resources, arrived, holder: held_by, heard: _, silent } = ticket;
+/// A ticket, without what changes with others'. It is passed over at `silent_at` unless its holder is heard.
+pub(super) fn ticket(cell: &Name, ticket: &ledger::Ticket, silent_at: Option<Time>) -> v1::Ticket {
+    let ledger::Ticket { id: number, request, resources, arrived, holder: held_by, heard: _, silent } = ticket;
     v1::Ticket {
-        ticket_id: ids::text(cell, *id),
+        ticket_id: id(cell, *number),
         request_id: request.id.to_string(),
         tenant: request.tenant.to_string(),
         pool: request.pool.to_string(),
@@ -124,10 +129,10 @@ pub(super) fn ticket(cell: &Cell, ledger: &Ledger, ticket: &ledger::Ticket) -> v
         min_count: request.min_count,
         priority: request.priority,
         borrow: request.borrow,
-        holder: holder(held_by),
+        holder: holder(held_by.as_ref()),
         labels: labels(&request.labels),
         arrived_at: time(*arrived),
-        expires_at: ticket_expires(ledger, ticket),
+        expires_at: silent_at.and_then(time),
         silent: *silent,
         claims: false,
         holds_at: None,
@@ -138,18 +143,55 @@ pub(super) fn ticket(cell: &Cell, ledger: &Ledger, ticket: &ledger::Ticket) -> v
 }
 
 /// What is remembered of a request that is gone.
-pub(super) fn ended(cell: &Cell, ended: &ledger::Ended) -> v1::Ended {
-    let ledger::Ended { id, request, end, admitted, at } = ended;
+pub(super) fn ended(cell: &Name, ended: &ledger::Ended, held_by: Option<&ledger::Holder>) -> v1::Ended {
+    let ledger::Ended { id: number, request, end, admitted, at } = ended;
     v1::Ended {
-        id: ids::text(cell, *id),
+        id: id(cell, *number),
         request_id: request.id.to_string(),
         tenant: request.tenant.to_string(),
         pool: request.pool.to_string(),
-        holder: holder(&request.holder),
+        holder: holder(held_by),
         admitted: *admitted,
         cause: end.wire().into(),
         ended_at: time(*at),
     }
+}
+
+/// The pool that a request is for.
+pub(super) fn pool_of(stands: &Stands) -> &Name {
+    match stands {
+        Stands::Ticket { ticket, silent_at: _ } => &ticket.request.pool,
+        Stands::Lease(lease) => &lease.request.pool,
+        Stands::Ended { ended, holder: _ } => &ended.request.pool,
+    }
+}
+
+/// All that happened at one sequence number.
+pub(super) fn happened(cell: &Name, happened: &Happened) -> v1::Events {
+    let Happened { sequence: _, events } = happened;
+    v1::Events { events: events.iter().map(|one| event(cell, one)).collect() }
+}
+
+fn event(cell: &Name, event: &Event) -> v1::Event {
+    let Event { kind, time: at, after, held_before: _ } = event;
+    let kind = match kind {
+        EventKind::Queued => v1::EventKind::Queued,
+        EventKind::Admitted => v1::EventKind::Admitted,
+        EventKind::Confirmed => v1::EventKind::Confirmed,
+        EventKind::HandedOver => v1::EventKind::HandedOver,
+        EventKind::Resized => v1::EventKind::Resized,
+        EventKind::Reclaiming => v1::EventKind::Reclaiming,
+        EventKind::LetOff => v1::EventKind::LetOff,
+        EventKind::Ended => v1::EventKind::Ended,
+        EventKind::Revoked => v1::EventKind::Revoked,
+        EventKind::Expired => v1::EventKind::Expired,
+    };
+    let after = match after {
+        Stands::Ticket { ticket: one, silent_at } => v1::event::After::Ticket(ticket(cell, one, *silent_at)),
+        Stands::Lease(one) => v1::event::After::Lease(lease(cell, one)),
+        Stands::Ended { ended: one, holder } => v1::event::After::Ended(ended(cell, one, holder.as_ref())),
+    };
+    v1::Event { kind: kind.into(), time: time(*at), after: Some(after) }
 }
 
 /// How a node stands.
@@ -230,7 +272,7 @@ pub(super) fn budgets(ledger: &Ledger, tenant: &str) -> Vec<v1::BudgetUsage> {
         .collect()
 }
 
-/// What an answer tells of how a request stands.
+/// What an answer tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Detail {
     /// All of it.
@@ -239,63 +281,57 @@ pub(super) enum Detail {
     Brief,
 }
 
-/// How a lease, ticket or ended request stands; none where it is not known.
-pub(super) fn standing(ledger: &Ledger, cell: &Cell, id: Id, detail: Detail) -> Option<v1::Answer> {
-    if let Some(lease) = ledger.lease(id) {
-        return Some(lease_answer(cell, lease, detail));
-    }
-    if let Some(ticket) = ledger.ticket(id) {
-        return Some(v1::Answer {
-            decision: v1::Decision::Queue.into(),
-            ticket_id: ids::text(cell, id),
+/// An answer, without its explanation.
+pub(super) fn answer(answer: &Answer, detail: Detail, turns: Turns<'_>) -> v1::Answer {
+    let Answer {
+        cell,
+        outcome,
+        stands,
+        reasons: found,
+        would_be,
+        enforce,
+        position,
+        expected_wait,
+        explanation: _,
+    } = answer;
+    let known = v1::Answer {
+        decision: outcome.wire().into(),
+        reasons: reasons(found, turns),
+        would_be: would_be.map_or(v1::Decision::Unspecified, Word::wire).into(),
+        enforce: enforce.wire().into(),
+        position: position.unwrap_or_default(),
+        expected_wait: expected_wait.and_then(span),
+        ..v1::Answer::default()
+    };
+    match stands {
+        None => known,
+        Some(Stands::Ticket { ticket, silent_at }) => v1::Answer {
+            ticket_id: id(cell, ticket.id),
             state: v1::State::Waiting.into(),
             count: ticket.request.count,
-            expires_at: ticket_expires(ledger, ticket),
-            ..v1::Answer::default()
-        });
-    }
-    ledger.ended(id).map(|ended| ended_answer(cell, ended))
-}
-
-/// The answer of who has a lease.
-pub(super) fn lease_answer(cell: &Cell, lease: &ledger::Lease, detail: Detail) -> v1::Answer {
-    let state = lease.state();
-    v1::Answer {
-        decision: v1::Decision::Allow.into(),
-        lease_id: ids::text(cell, lease.id),
-        state: state.wire().into(),
-        charged: match detail {
-            Detail::Whole => together(&lease.resources, lease.count),
-            Detail::Brief => BTreeMap::new(),
+            expires_at: silent_at.and_then(time),
+            ..known
         },
-        count: lease.count,
-        expires_at: time(lease.expires),
-        deadline: match state {
-            State::Reclaiming => lease.deadline.and_then(time),
-            State::Waiting | State::Provisional | State::Active | State::Ended(_) => None,
+        Some(Stands::Lease(lease)) => v1::Answer {
+            lease_id: id(cell, lease.id),
+            state: lease.state().wire().into(),
+            charged: match detail {
+                Detail::Whole => together(&lease.resources, lease.count),
+                Detail::Brief => BTreeMap::new(),
+            },
+            count: lease.count,
+            expires_at: time(lease.expires),
+            deadline: match lease.state() {
+                State::Reclaiming => lease.deadline.and_then(time),
+                State::Waiting | State::Provisional | State::Active | State::Ended(_) => None,
+            },
+            ..known
         },
-        ..v1::Answer::default()
-    }
-}
-
-/// The answer of who had a lease or a ticket: what was decided at last, and how it ended.
-pub(super) fn ended_answer(cell: &Cell, ended: &ledger::Ended) -> v1::Answer {
-    let ledger::Ended { id, request: _, end, admitted, at: _ } = ended;
-    let text = ids::text(cell, *id);
-    let answer = v1::Answer { state: v1::State::Ended.into(), end_cause: end.wire().into(), ..v1::Answer::default() };
-    if *admitted {
-        v1::Answer { decision: v1::Decision::Allow.into(), lease_id: text, ..answer }
-    } else {
-        // A ticket that ended by itself was denied in the end; its holder's own doing denies nothing.
-        let decision = match end {
-            ledger::End::WaitedTooLong => v1::Decision::Deny,
-            ledger::End::Released
-            | ledger::End::Cancelled
-            | ledger::End::Expired
-            | ledger::End::Unconfirmed
-            | ledger::End::Revoked
-            | ledger::End::Silent => v1::Decision::Queue,
-        };
-        v1::Answer { decision: decision.into(), ticket_id: text, ..answer }
+        Some(Stands::Ended { ended, holder: _ }) => {
+            let text = id(cell, ended.id);
+            let known =
+                v1::Answer { state: v1::State::Ended.into(), end_cause: ended.end.wire().into(), ..known };
+            if ended.admitted { v1::Answer { lease_id: text, ..known } } else { v1::Answer { ticket_id: text, ..known } }
+        }
     }
 }
