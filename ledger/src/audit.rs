@@ -118,12 +118,10 @@ impl Ledger {
                 leaf: &leaf,
                 ask: &record.shape.ask,
                 borrow: record.shape.borrow,
-                waits: record
-                    .hold
-                    .and_then(|node| pool.node(node).hold)
-                    .map_or((record.ticket.arrived, record.ticket.id), |hold| hold.waits),
+                waits: record.waits(),
                 key: Some(record.key),
                 claim: record.claim,
+                own_claim: None,
             };
             if self.findings(at, &asker, now, true).is_empty() {
                 violations.push(Violation {

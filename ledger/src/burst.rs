@@ -20,34 +20,30 @@ impl BurstState {
     /// Takes in whether the tenant is above its guarantee from now on.
     pub(crate) fn pass(&mut self, above: bool, burst: Burst, now: Time) {
         if !self.is_over(burst, now) {
-            self.over = None;
-            self.within = None;
-        } else if self.over.is_none() {
-            self.over = self.above.map(|since| since.after(burst.span));
+            (self.over, self.within) = (None, None);
         }
         if above {
             self.above = self.above.or(Some(now));
             self.within = None;
         } else {
             self.above = None;
-            self.within = if self.over.is_some() { self.within.or(Some(now)) } else { None };
+            self.within = self.over.and(self.within.or(Some(now)));
         }
+    }
+
+    /// When the burst is over, if there is no break until then.
+    pub(crate) fn ends(&self, burst: Burst) -> Option<Time> {
+        self.above.filter(|_| self.over.is_none()).map(|since| since.after(burst.span))
     }
 
     /// Whether there is no further borrowing.
     pub(crate) fn is_over(&self, burst: Burst, now: Time) -> bool {
-        match (self.over, self.within, self.above) {
-            (Some(_), Some(within), _) => now < within.after(burst.cooldown),
-            (Some(_), None, _) => true,
-            (None, _, Some(above)) => now >= above.after(burst.span),
-            (None, _, None) => false,
-        }
+        self.over.is_some() && self.within.is_none_or(|within| now < within.after(burst.cooldown))
     }
 
     /// Whether it is over, and the pool's grace has passed since.
     pub(crate) fn is_past(&self, burst: Burst, grace: Duration, now: Time) -> bool {
-        let over = self.over.or_else(|| self.above.map(|since| since.after(burst.span)));
-        self.is_over(burst, now) && over.is_some_and(|over| now >= over.after(grace))
+        self.is_over(burst, now) && self.over.is_some_and(|over| now >= over.after(grace))
     }
 
     /// Whether nothing of it need be remembered.
@@ -57,12 +53,15 @@ impl BurstState {
 
     /// The first instant after `now` at which something of it changes by itself.
     pub(crate) fn next(&self, burst: Burst, grace: Duration, now: Time) -> Option<Time> {
-        let over = self.over.or_else(|| self.above.map(|since| since.after(burst.span)));
-        [over, over.map(|over| over.after(grace)), self.within.map(|since| since.after(burst.cooldown))]
-            .into_iter()
-            .flatten()
-            .filter(|at| *at > now && *at != Time::NEVER)
-            .min()
+        [
+            self.ends(burst),
+            self.over.map(|over| over.after(grace)),
+            self.over.and(self.within).map(|since| since.after(burst.cooldown)),
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|at| *at > now && *at != Time::NEVER)
+        .min()
     }
 }
 
@@ -84,14 +83,16 @@ mod tests {
     fn a_burst_is_over_after_its_span_and_until_its_cooldown() {
         let mut state = BurstState::default();
         state.pass(true, BURST, at(0));
-        assert!(!state.is_over(BURST, at(29)) && state.is_over(BURST, at(30)));
+        assert_eq!(state.ends(BURST), Some(at(30)));
         assert_eq!(state.next(BURST, Duration::from_secs(5), at(0)), Some(at(30)));
+        state.over = Some(at(30));
+        assert!(state.is_over(BURST, at(30)));
         assert!(!state.is_past(BURST, Duration::from_secs(5), at(34)));
         assert!(state.is_past(BURST, Duration::from_secs(5), at(35)));
         state.pass(false, BURST, at(40));
         assert!(state.is_over(BURST, at(49)) && !state.is_over(BURST, at(50)));
         state.pass(true, BURST, at(50));
-        assert!(!state.is_over(BURST, at(79)));
+        assert_eq!((state.over, state.ends(BURST)), (None, Some(at(80))));
     }
 
     #[test]
@@ -101,13 +102,14 @@ mod tests {
         state.pass(false, BURST, at(20));
         assert!(state.is_idle(BURST, at(20)));
         state.pass(true, BURST, at(21));
-        assert!(!state.is_over(BURST, at(50)) && state.is_over(BURST, at(51)));
+        assert_eq!(state.ends(BURST), Some(at(51)));
     }
 
     #[test]
     fn above_again_before_the_cooldown_is_no_cooldown() {
         let mut state = BurstState::default();
         state.pass(true, BURST, at(0));
+        state.over = Some(at(30));
         state.pass(false, BURST, at(31));
         state.pass(true, BURST, at(35));
         state.pass(false, BURST, at(36));

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use foldhash::fast::FixedState;
 
-use crate::config::{OnExceed, Order};
+use crate::config::{Lifecycle, OnExceed, Order};
 use crate::entry::Entry;
 use crate::ledger::{Ledger, PoolIndex, TicketRecord};
 use crate::pool::{Ask, Effect, Empty, Leaf, NodeId, ROOT, Set, Slot, UNMADE};
@@ -27,6 +27,8 @@ pub(crate) struct Asker<'a> {
     pub(crate) key: Option<TicketKey>,
     /// It has a claim, and only claims before that stand against it.
     pub(crate) claim: Option<ClaimKey>,
+    /// A claim of its own that ends with its admission: what it asks for is not held against it.
+    pub(crate) own_claim: Option<ClaimKey>,
 }
 
 /// One rule that stands against an asker.
@@ -87,12 +89,13 @@ impl Ledger {
         let start = asker.leaf.unmade.as_ref().map_or(asker.leaf.node, |unmade| unmade.parent);
         let inactive = asker.leaf.unmade.as_ref().map_or(pool.node(start).inactive, |unmade| unmade.inactive);
         if inactive {
-            found!(Finding::of(ReasonCode::Inactive, asker.leaf.node));
+            let here = pool.up(start).find(|node| self.is_inactive(at, *node));
+            found!(Finding::of(ReasonCode::Inactive, here.unwrap_or(start)));
         }
-        if pool.node(start).budgeted
-            && let Some(finding) = self.budget_against(at, start, asker.ask)
-        {
-            found!(finding);
+        if pool.node(start).budgeted {
+            for finding in self.budgets_against(at, start, asker.ask) {
+                found!(finding);
+            }
         }
         if let Some(key) = asker.key
             && pool.spec.order == Order::Strict
@@ -139,7 +142,8 @@ impl Ledger {
         if let Some(finding) = borrowing {
             found!(finding);
         }
-        if let Some(finding) = over {
+        // Nobody's burst keeps an owner from what is guaranteed.
+        if let Some(finding) = over.filter(|_| !within_leaf) {
             found!(finding);
         }
         let fits = unfit.is_empty();
@@ -152,7 +156,7 @@ impl Ledger {
             };
             let against = match asker.claim {
                 None => self
-                    .claims_against(at, asker.leaf, asker.ask, &guaranteed, within_leaf)
+                    .claims_against(at, asker, &guaranteed, within_leaf)
                     .or_else(|| self.holds_against(at, asker.leaf, asker.ask, asker.waits, &guaranteed)),
                 Some(claim) => self.earlier_claims_against(at, asker, claim),
             };
@@ -180,12 +184,12 @@ impl Ledger {
         found
     }
 
-    /// A budget on the path that would be exceeded: the one nearest to the leaf.
-    fn budget_against(&self, at: PoolIndex, start: NodeId, ask: &Ask) -> Option<Finding> {
-        let mut found: Option<Finding> = None;
+    /// Budgets on the path that would be exceeded, from the leaf up.
+    fn budgets_against(&self, at: PoolIndex, start: NodeId, ask: &Ask) -> Vec<Finding> {
+        let mut found = Vec::new();
         self.each_budget(at, start, ask, |node, index, number, budget, amount| {
             if budget.used + amount > budget.spec.amount {
-                let finding = Finding {
+                found.push(Finding {
                     code: ReasonCode::BudgetUsedUp,
                     node,
                     slot: self.pool_at(at).slot(budget.spec.resource.as_str()),
@@ -193,13 +197,7 @@ impl Ledger {
                     used: budget.used as i64,
                     requested: amount as i64,
                     limit: budget.spec.amount as i64,
-                };
-                // One that denies is told before one that lets wait.
-                let denies = budget.spec.on_exceed == OnExceed::Deny;
-                let before = found.and_then(|found| found.budget).map(|budget| self.denies(budget));
-                if before.is_none() || (denies && before == Some(false)) {
-                    found = Some(finding);
-                }
+                });
             }
         });
         found
@@ -213,19 +211,25 @@ impl Ledger {
             .is_some_and(|budget| budget.spec.on_exceed == OnExceed::Deny)
     }
 
-    /// Larger by itself than what could ever be free: every node and resource in which it is, from the leaf up.
+    /// Larger by itself than a limit on its path or the pool's whole capacity, than a budget's amount, or than what
+    /// others' unlendable guarantees could ever leave.
     pub(crate) fn never_fits(&self, at: PoolIndex, leaf: &Leaf, ask: &Ask) -> Vec<Finding> {
         let pool = self.pool_at(at);
-        let mut found = Vec::new();
+        let (mut larger, mut unlendable) = (Vec::new(), Vec::new());
         let _: ControlFlow<()> = pool.climb(&Empty, leaf, ask, |node, mut effect| {
             if node == ROOT {
+                // What is not available just now may come back.
                 effect.limit = pool.capacity(effect.slot).unwrap_or(crate::pool::NO_LIMIT);
             }
-            if !effect.fits() {
-                found.push(Finding::effect(ReasonCode::NeverFits, node, &effect, effect.limit));
+            let finding = Finding::effect(ReasonCode::NeverFits, node, &effect, effect.limit);
+            if effect.amount > effect.limit {
+                larger.push(Finding { used: 0, ..finding });
+            } else if !effect.fits() {
+                unlendable.push(finding);
             }
             ControlFlow::Continue(())
         });
+        let mut found = larger;
         let start = leaf.unmade.as_ref().map_or(leaf.node, |unmade| unmade.parent);
         if pool.node(start).budgeted {
             self.each_budget(at, start, ask, |node, index, number, budget, amount| {
@@ -242,6 +246,7 @@ impl Ledger {
                 }
             });
         }
+        found.append(&mut unlendable);
         found
     }
 
@@ -255,10 +260,10 @@ impl Ledger {
         if !shape.borrow && !pool.within(&Empty, leaf, &shape.ask, leaf.node, |_| true) {
             return false;
         }
-        if node.budgeted && self.budget_against(at, leaf.node, &shape.ask).is_some() {
+        if node.budgeted && !self.budgets_against(at, leaf.node, &shape.ask).is_empty() {
             return false;
         }
-        if !node.bounded {
+        if !node.bounded || pool.within(&Set::Now, leaf, &shape.ask, leaf.node, |_| true) {
             return true;
         }
         pool.climb(&Set::Now, leaf, &shape.ask, |node, effect| {
@@ -270,6 +275,12 @@ impl Ledger {
             ControlFlow::Continue(())
         })
         .is_continue()
+    }
+
+    /// Whether a node's own tenant is archived or being drained.
+    fn is_inactive(&self, at: PoolIndex, node: NodeId) -> bool {
+        let tenant = self.pool_at(at).node(node).tenant.and_then(|index| self.tenant_at(index));
+        tenant.is_some_and(|tenant| tenant.spec.draining || tenant.spec.lifecycle == Lifecycle::Archived)
     }
 
     /// Whether a claim before this one stands against its ticket.
@@ -298,6 +309,7 @@ impl Ledger {
             waits,
             key: Some(record.key),
             claim: record.claim,
+            own_claim: None,
         };
         self.findings(at, &asker, now, true).is_empty()
     }
@@ -308,8 +320,13 @@ impl Ledger {
         if pool.node(ROOT).waiting == 0 && pool.claims.victims.is_empty() && pool.claims.order.is_empty() {
             return self.judge_holds(at, now);
         }
-        if let Some(entry) = self.judge_claims(at, now) {
-            return Some(entry);
+        let fresh = |id| if pool.spec.paused { None } else { self.try_claim(at, id, now) };
+        let judged = self
+            .judge_claims(at, now)
+            .or_else(|| pool.fresh.and_then(fresh))
+            .or_else(|| self.judge_victims(at));
+        if judged.is_some() {
+            return judged;
         }
         let next = if pool.spec.paused { None } else { self.next_ticket(at, now) };
         // Before anybody borrows, and when nobody more can be admitted, whoever may claim does.
@@ -342,7 +359,7 @@ impl Ledger {
                     .any(|at| blocked.contains(&at));
                 // What is seen of claims here is seen by `findings` again: only for the one that is admitted.
                 debug_assert_eq!(record.claim, Some(*key));
-                if !against && self.admissible(at, record, (record.ticket.arrived, claim.ticket), now) {
+                if !against && self.admissible(at, record, record.waits(), now) {
                     return Some(self.candidate(at, record));
                 }
             }
@@ -396,7 +413,7 @@ impl Ledger {
         if pool.spec.order == Order::Strict {
             let record = &self.tickets[&here.queue.order.first()?.id];
             let free =
-                record.claim.is_none() && self.admissible(at, record, (record.ticket.arrived, record.ticket.id), now);
+                record.claim.is_none() && self.admissible(at, record, record.waits(), now);
             return free.then(|| self.candidate(at, record));
         }
         let leaf = Leaf::at(node);
@@ -414,14 +431,15 @@ impl Ledger {
                 waits,
                 key: Some(key),
                 claim: None,
+                own_claim: None,
             };
-            let Some(eldest) = line.arrivals.first() else { continue };
+            let Some(eldest) = line.waits.first() else { continue };
             if !self.findings(at, &asker(*eldest, *first), now, true).is_empty() {
                 continue;
             }
             let passes = line.open.iter().find(|key| {
                 let record = &self.tickets[&key.id];
-                let waits = (record.ticket.arrived, key.id);
+                let waits = record.waits();
                 waits == *eldest || self.findings(at, &asker(waits, **key), now, true).is_empty()
             });
             if let Some(key) = passes
@@ -473,26 +491,32 @@ impl Ledger {
         }
         let leaf = Leaf::at(record.leaf);
         let one = self.ask_of(at, &record.ticket.resources, 1);
-        self.most_of(at, &leaf, &one, request.borrow, (record.ticket.arrived, record.ticket.id), least..=most, now)
+        let asker = Asker {
+            leaf: &leaf,
+            ask: &one,
+            borrow: request.borrow,
+            waits: record.waits(),
+            key: None,
+            claim: None,
+            own_claim: record.claim,
+        };
+        self.most_of(at, &asker, least..=most, now)
     }
 
     /// As many instances as fit and are not held, where the least that do are known to be.
-    #[expect(clippy::too_many_arguments, reason = "an asker that is not settled on its amounts yet")]
+    /// The asker asks for one.
     pub(crate) fn most_of(
         &self,
         at: PoolIndex,
-        leaf: &Leaf,
-        one: &Ask,
-        borrow: bool,
-        waits: (Time, Id),
+        one: &Asker<'_>,
         counts: std::ops::RangeInclusive<u32>,
         now: Time,
     ) -> u32 {
         let (mut least, mut most) = counts.into_inner();
         while least < most {
             let middle = least + (most - least).div_ceil(2);
-            let ask = one.times(middle);
-            let asker = Asker { leaf, ask: &ask, borrow, waits, key: None, claim: None };
+            let ask = one.ask.times(middle);
+            let asker = Asker { ask: &ask, ..*one };
             if self.findings(at, &asker, now, true).is_empty() {
                 least = middle;
             } else {

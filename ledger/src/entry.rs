@@ -83,6 +83,8 @@ pub enum Entry {
         id: Id,
         /// Per instance.
         resources: Amounts,
+        /// Why more would have been denied, had that been enforced.
+        observed: Option<ReasonCode>,
     },
     /// A lease or a ticket ended.
     Ended {
@@ -121,22 +123,16 @@ pub enum Entry {
         /// The lease.
         lease: Id,
     },
-    /// A ticket has the hold of a place.
-    Held {
-        /// The ticket.
-        id: Id,
+    /// Holds of a pool passed on, all together.
+    HoldsPassed {
         /// Where.
-        place: Place,
-    },
-    /// A ticket lost its hold.
-    HoldLost {
-        /// The ticket.
-        id: Id,
-    },
-    /// A hold's turn is over: its ticket goes to the back of those who stand there.
-    HoldTurned {
-        /// The ticket.
-        id: Id,
+        pool: Name,
+        /// Tickets whose turn is over: they go to the back of those who stand there.
+        turned: Vec<Id>,
+        /// Tickets that have no hold any more.
+        lost: Vec<Id>,
+        /// Tickets that have one from now on.
+        held: Vec<(Id, Place)>,
     },
     /// A ticket's holder has been silent, and it is passed over until it is heard.
     Silenced {
@@ -153,6 +149,13 @@ pub enum Entry {
         started: Time,
         /// When it ends.
         ends: Time,
+    },
+    /// A tenant has been above its guarantee for as long as it may.
+    BurstOver {
+        /// Where.
+        pool: Name,
+        /// Who.
+        tenant: TenantPath,
     },
     /// A member, made on first use, held nothing for as long as it is kept.
     MemberGone {

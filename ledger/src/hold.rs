@@ -21,7 +21,7 @@ pub(crate) struct Hold {
 }
 
 impl Ledger {
-    /// What is to be done about holds once the pool is at rest: one is lost, its turn is over, or a ticket gets it.
+    /// Who has his hold where, once the pool is at rest: where that changes, all of it together.
     ///
     /// Holds are decided at rest, and kept while tickets are admitted: else a hold would be lost in the very moment
     /// in which what it waited for comes free.
@@ -31,33 +31,64 @@ impl Ledger {
         if !ripe && pool.held.is_empty() {
             return None;
         }
+        let holds: Vec<(NodeId, Hold)> =
+            pool.held.iter().filter_map(|node| Some((*node, pool.node(*node).hold?))).collect();
+        let over = |(node, hold): &&(NodeId, Hold)| {
+            !pool.spec.hold_for.is_zero()
+                && hold.since.after(pool.spec.hold_for) <= now
+                && self.stands_at(at, hold, now) == Some(*node)
+        };
+        let turned: Vec<Id> = holds.iter().filter(over).map(|(_, hold)| hold.ticket).collect();
         let mut wanted = BTreeMap::new();
         if ripe {
-            self.gather_standing(at, ROOT, now, &mut wanted);
+            self.gather_standing(at, ROOT, now, &turned, &mut wanted);
         }
-        for node in &pool.held {
-            let hold = pool.node(*node).hold?;
-            if wanted.get(node) != Some(&hold.waits) {
-                return Some(Entry::HoldLost { id: hold.ticket });
-            }
-            if !pool.spec.hold_for.is_zero() && hold.since.after(pool.spec.hold_for) <= now {
-                return Some(Entry::HoldTurned { id: hold.ticket });
-            }
+        let keeps = |(node, hold): &(NodeId, Hold)| {
+            wanted.get(node).is_some_and(|(_, id)| *id == hold.ticket) && !turned.contains(&hold.ticket)
+        };
+        let lost: Vec<Id> = holds.iter().filter(|hold| !keeps(hold)).map(|(_, hold)| hold.ticket).collect();
+        let held: Vec<(Id, Place)> = wanted
+            .iter()
+            .filter(|(node, _)| !holds.iter().any(|hold| hold.0 == **node && keeps(hold)))
+            .map(|(node, (_, id))| {
+                let node = pool.node(*node);
+                (*id, Place { tenant: node.path.clone(), own: node.own })
+            })
+            .collect();
+        if turned.is_empty() && lost.is_empty() && held.is_empty() {
+            return None;
         }
-        let (node, (_, id)) = wanted.into_iter().find(|(node, _)| pool.node(*node).hold.is_none())?;
-        let node = pool.node(node);
-        Some(Entry::Held { id, place: Place { tenant: node.path.clone(), own: node.own } })
+        Some(Entry::HoldsPassed { pool: pool.spec.name.clone(), turned, lost, held })
+    }
+
+    /// Where the ticket of a hold stands, if it may hold still.
+    fn stands_at(&self, at: PoolIndex, hold: &Hold, now: Time) -> Option<NodeId> {
+        let pool = self.pool_at(at);
+        let record = self.tickets.get(&hold.ticket)?;
+        let here = pool.node(record.leaf);
+        let first = pool.spec.order == Order::Backfill || here.queue.order.first() == Some(&record.key);
+        let leaf = Leaf::at(record.leaf);
+        let may = first && record.claim.is_none() && !here.weightless && self.could_ever(at, &leaf, &record.shape, now);
+        let blocked = if may { pool.blocked(&Set::Now, &leaf, &record.shape.ask) } else { Vec::new() };
+        blocked.first().map(|(node, _)| *node)
     }
 
     /// Of the tickets that stand at each node: the one that waits longest.
-    fn gather_standing(&self, at: PoolIndex, node: NodeId, now: Time, wanted: &mut BTreeMap<NodeId, (Time, Id)>) {
+    fn gather_standing(
+        &self,
+        at: PoolIndex,
+        node: NodeId,
+        now: Time,
+        turned: &[Id],
+        wanted: &mut BTreeMap<NodeId, (Time, Id)>,
+    ) {
         let pool = self.pool_at(at);
         let here = pool.node(node);
         if here.waiting == 0 || here.weightless || here.inactive {
             return;
         }
         for child in &here.children {
-            self.gather_standing(at, *child, now, wanted);
+            self.gather_standing(at, *child, now, turned, wanted);
         }
         let leaf = Leaf::at(node);
         let mut take = |shape: &Shape, tickets: &mut dyn Iterator<Item = (Time, Id)>| {
@@ -65,33 +96,34 @@ impl Ledger {
                 return;
             }
             let Some((stands, _)) = pool.blocked(&Set::Now, &leaf, &shape.ask).first().copied() else { return };
-            for (arrived, id) in tickets {
-                if arrived.after(pool.spec.hold_after) > now {
-                    break;
+            let mut best = None;
+            for (since, id) in tickets {
+                let back = turned.contains(&id);
+                if self.tickets[&id].ticket.arrived.after(pool.spec.hold_after) > now {
+                    continue;
                 }
-                let turned = self.tickets.get(&id).and_then(|record| record.turned);
-                let waits = match turned {
-                    Some((node, turned)) if node == stands => (turned, id),
-                    _ => (arrived, id),
-                };
-                let best = wanted.entry(stands).or_insert(waits);
-                *best = waits.min(*best);
-                if waits.0 == arrived {
-                    break; // those behind it in its line arrived later
+                let waits = if back { (now, id) } else { (since, id) };
+                best = Some(best.map_or(waits, |best: (Time, Id)| best.min(waits)));
+                if !back {
+                    break; // those behind it in its line have waited less
                 }
+            }
+            if let Some(best) = best {
+                let longest = wanted.entry(stands).or_insert(best);
+                *longest = best.min(*longest);
             }
         };
         match pool.spec.order {
             Order::Backfill => {
                 for (shape, line) in &here.queue.lines {
-                    take(shape, &mut line.arrivals.iter().copied());
+                    take(shape, &mut line.waits.iter().copied());
                 }
             }
             Order::Strict => {
                 if let Some(record) = here.queue.order.first().and_then(|key| self.tickets.get(&key.id))
                     && record.claim.is_none()
                 {
-                    take(&record.shape, &mut std::iter::once((record.ticket.arrived, record.ticket.id)));
+                    take(&record.shape, &mut std::iter::once(record.waits()));
                 }
             }
         }

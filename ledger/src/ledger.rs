@@ -64,8 +64,15 @@ pub(crate) struct TicketRecord {
     pub(crate) claim: Option<ClaimKey>,
     /// Where it has its hold.
     pub(crate) hold: Option<NodeId>,
-    /// Where and when its last turn of a hold was over.
-    pub(crate) turned: Option<(NodeId, Time)>,
+    /// When its last turn of a hold was over.
+    pub(crate) turned: Option<Time>,
+}
+
+impl TicketRecord {
+    /// By what holds tell who waits longest: its arrival, or as if it had arrived when its last turn was over.
+    pub(crate) fn waits(&self) -> (Time, Id) {
+        (self.turned.unwrap_or(self.ticket.arrived), self.ticket.id)
+    }
 }
 
 /// A budget, and what is charged to it.
@@ -114,6 +121,8 @@ pub(crate) enum Timer {
     BudgetTurn(TenantIndex, u32),
     /// A member goes.
     MemberEnd(TenantIndex),
+    /// A lease that gives way without notice is revoked, once what it gave way for has come to rest.
+    AtOnce(Id),
 }
 
 /// One cell: its pools, tenants and budgets, the leases and the tickets.
@@ -136,6 +145,8 @@ pub struct Ledger {
     pub(crate) endings: VecDeque<(Time, Id)>,
     pub(crate) holders: Map<Holder, BTreeSet<Id>>,
     pub(crate) timers: BTreeSet<(Time, Timer)>,
+    /// Leases that give way without notice are being revoked, all of one instant before anything is decided.
+    pub(crate) revoking: bool,
     pub(crate) next_id: u64,
     /// Entries posted.
     pub(crate) posted: u64,
@@ -164,6 +175,7 @@ impl Ledger {
             endings: VecDeque::new(),
             holders: Map::default(),
             timers: BTreeSet::new(),
+            revoking: false,
             next_id: 1,
             posted: 0,
         }
@@ -190,7 +202,7 @@ impl Ledger {
     /// Asks whether a request may start. The same request again is answered by where it stands.
     pub fn admit(&self, now: Time, request: &Arc<Request>) -> Result<Decision, Refusal> {
         let (at, leaf) = self.place(request)?;
-        if let Some(known) = self.decided(&leaf, at, request)? {
+        if let Some(known) = self.decided(now, &leaf, at, request)? {
             return Ok(known);
         }
         self.check_request(request)?;
@@ -198,21 +210,21 @@ impl Ledger {
     }
 
     /// Asks for the confirmation of a lease; nothing to post where it was confirmed before.
-    pub fn confirm(&self, _now: Time, id: Id) -> Result<Option<Entry>, Refusal> {
-        let record = self.live_lease(id)?;
+    pub fn confirm(&self, now: Time, id: Id) -> Result<Option<Entry>, Refusal> {
+        let record = self.live_lease(now, id)?;
         Ok(record.lease.confirmed.is_none().then_some(Entry::Confirmed { id }))
     }
 
     /// Asks for the renewal of a lease or ticket, by its holder or by another who takes it over.
-    pub fn renew(&self, _now: Time, id: Id, holder: Option<&Holder>) -> Result<Option<Entry>, Refusal> {
+    pub fn renew(&self, now: Time, id: Id, holder: Option<&Holder>) -> Result<Option<Entry>, Refusal> {
         if !self.tickets.contains_key(&id) {
-            self.live_lease(id)?;
+            self.live_lease(now, id)?;
         }
         Ok(Some(Entry::Renewed { id, holder: holder.cloned() }))
     }
 
     /// Asks for the end of a lease or a ticket; nothing to post where it has ended.
-    pub fn close(&self, _now: Time, id: Id, how: Close) -> Result<Option<Entry>, Refusal> {
+    pub fn close(&self, now: Time, id: Id, how: Close) -> Result<Option<Entry>, Refusal> {
         if self.tickets.contains_key(&id) {
             return Ok(Some(Entry::Ended { id, end: End::Cancelled }));
         }
@@ -223,12 +235,12 @@ impl Ledger {
             };
             return Ok(Some(Entry::Ended { id, end }));
         }
-        if self.ended.contains_key(&id) { Ok(None) } else { Err(Refusal::NoLease(id)) }
+        if self.remembered(now, id).is_some() { Ok(None) } else { Err(Refusal::NoLease(id)) }
     }
 
     /// Asks for another size of a lease, per instance; a resource not named stays as it is.
     pub fn amend(&self, now: Time, id: Id, resources: &Amounts) -> Result<Amendment, Refusal> {
-        let record = self.live_lease(id)?;
+        let record = self.live_lease(now, id)?;
         let held = &record.lease.resources;
         let merged: Vec<_> = held
             .iter()
@@ -246,9 +258,9 @@ impl Ledger {
             (more > 0).then(|| (name.clone(), more))
         }))
         .map_err(|error| invalid("resources", &error))?;
-        let entry = Some(Entry::Resized { id, resources: wanted });
+        let resized = |observed| Some(Entry::Resized { id, resources: wanted.clone(), observed });
         if more.is_empty() {
-            return Ok(Amendment { entry, reasons: Vec::new() });
+            return Ok(Amendment { entry: resized(None), reasons: Vec::new() });
         }
         self.check_names(record.pool, &more)?;
         let leaf = Leaf::at(record.leaf);
@@ -271,34 +283,45 @@ impl Ledger {
                 waits: (now, next),
                 key: Some(TicketKey::new(now, request.priority, self.pool_at(record.pool).spec.age_step, next)),
                 claim: None,
+                own_claim: None,
             };
             findings = self.findings(record.pool, &asker, now, false);
         }
         let reasons: Vec<_> = findings.iter().map(|finding| self.reason(record.pool, &leaf, finding)).collect();
         let enforced = self.enforced(record.pool, &leaf, request) == Enforce::Deny;
-        let entry = if reasons.is_empty() || !enforced { entry } else { None };
+        let observed = reasons.first().map(|reason| reason.code);
+        let entry = if observed.is_none() || !enforced { resized(observed) } else { None };
         Ok(Amendment { entry, reasons })
     }
 
     /// What follows from time and state alone, one entry at a time; to be posted, and asked again.
     pub fn due(&self, now: Time, calendar: &dyn Calendar) -> Option<Entry> {
         // What falls on this instant is applied first, then dispatched once.
-        if let Some((at, timer)) = self.timers.first()
-            && *at <= now
+        let first = self.timers.first().filter(|(at, _)| *at <= now);
+        if let Some((at, timer)) = first
+            && (*at < now || self.revoking || !matches!(timer, Timer::AtOnce(_)))
         {
             return Some(self.ring(*timer, now, calendar));
+        }
+        let over = self.pools.iter().find_map(|pool| {
+            let (_, node) = pool.burst_ends.first().filter(|(ends, _)| *ends <= now)?;
+            Some(Entry::BurstOver { pool: pool.spec.name.clone(), tenant: pool.node(*node).path.clone() })
+        });
+        if over.is_some() {
+            return over;
         }
         if let Some(tenant) = self.draining.iter().find(|path| self.is_empty_tenant(path)) {
             return Some(Entry::Drained { tenant: tenant.clone() });
         }
-        (0..self.pools.len()).find_map(|at| self.due_in_pool(at, now))
+        let dispatched = (0..self.pools.len()).find_map(|at| self.due_in_pool(at, now));
+        dispatched.or_else(|| first.map(|(_, timer)| self.ring(*timer, now, calendar)))
     }
 
     /// The first instant after `now` at which something may be due.
     pub fn next_due(&self, now: Time) -> Option<Time> {
         let timers = self
             .timers
-            .range((std::ops::Bound::Excluded((now, Timer::MemberEnd(u32::MAX))), std::ops::Bound::Unbounded));
+            .range((std::ops::Bound::Excluded((now, Timer::AtOnce(Id(u64::MAX)))), std::ops::Bound::Unbounded));
         let mut next: Option<Time> = timers.map(|(at, _)| *at).find(|at| *at > now);
         let mut earlier = |at: Time| {
             if at > now && at != Time::NEVER && next.is_none_or(|next| at < next) {
@@ -342,7 +365,7 @@ impl Ledger {
                 let confirmed = self.leases.get(&id).is_some_and(|record| record.lease.confirmed.is_some());
                 Entry::Ended { id, end: if confirmed { End::Expired } else { End::Unconfirmed } }
             }
-            Timer::Deadline(id) => Entry::Ended { id, end: End::Revoked },
+            Timer::Deadline(id) | Timer::AtOnce(id) => Entry::Ended { id, end: End::Revoked },
             Timer::TicketEnd(id) => Entry::Ended { id, end: End::WaitedTooLong },
             Timer::SilentEnd(id) => Entry::Ended { id, end: End::Silent },
             Timer::Silence(id) => Entry::Silenced { id },
@@ -443,7 +466,7 @@ impl Ledger {
     }
 
     /// The answer to a request that was decided before.
-    fn decided(&self, leaf: &Leaf, at: PoolIndex, request: &Request) -> Result<Option<Decision>, Refusal> {
+    fn decided(&self, now: Time, leaf: &Leaf, at: PoolIndex, request: &Request) -> Result<Option<Decision>, Refusal> {
         if leaf.unmade.is_some() {
             return Ok(None);
         }
@@ -452,7 +475,7 @@ impl Ledger {
             (State::Waiting, &record.ticket.request)
         } else if let Some(record) = self.leases.get(&id) {
             (record.lease.state(), &record.lease.request)
-        } else if let Some(ended) = self.ended.get(&id) {
+        } else if let Some(ended) = self.remembered(now, id) {
             (State::Ended(ended.end), &ended.request)
         } else {
             return Ok(None);
@@ -600,7 +623,7 @@ impl Ledger {
         let one = self.ask_of(at, &resources, 1);
         let ask = if request.min_count == 1 { one.clone() } else { one.times(request.min_count) };
         let key = TicketKey::new(now, request.priority, pool.spec.age_step, id);
-        let asker = Asker { leaf, ask: &ask, borrow: request.borrow, waits: (now, id), key: Some(key), claim: None };
+        let asker = Asker { leaf, ask: &ask, borrow: request.borrow, waits: (now, id), key: Some(key), claim: None, own_claim: None };
         let allow = |count: u32, observed: Option<ReasonCode>| {
             Some(Entry::Admitted { id, request: Arc::clone(request), count, observed })
         };
@@ -610,7 +633,7 @@ impl Ledger {
                 request.count
             } else {
                 let counts = request.min_count..=request.count;
-                self.most_of(at, leaf, &one, request.borrow, (now, id), counts, now)
+                self.most_of(at, &Asker { ask: &one, key: None, ..asker }, counts, now)
             };
             return Decision {
                 outcome: Outcome::Allow,
@@ -637,7 +660,9 @@ impl Ledger {
         let mut reasons: Vec<Reason> = findings.iter().map(|finding| self.reason(at, leaf, finding)).collect();
         let full = !denied && self.queue_is_full(at, leaf);
         if full {
-            reasons.insert(0, self.reason(at, leaf, &Finding::of(ReasonCode::QueueFull, leaf.node)));
+            // Where nothing is enforced, what it would have waited for says more than that it could not have.
+            let first = if enforce == Enforce::Deny { 0 } else { reasons.len() };
+            reasons.insert(first, self.reason(at, leaf, &Finding::of(ReasonCode::QueueFull, leaf.node)));
         }
         let outcome = if denied || full { Outcome::Deny } else { Outcome::Queue };
         match enforce {
@@ -719,14 +744,19 @@ impl Ledger {
         }
     }
 
-    fn live_lease(&self, id: Id) -> Result<&LeaseRecord, Refusal> {
+    fn live_lease(&self, now: Time, id: Id) -> Result<&LeaseRecord, Refusal> {
         if let Some(record) = self.leases.get(&id) {
             return Ok(record);
         }
         if self.tickets.contains_key(&id) {
             return Err(Refusal::Waits(id));
         }
-        Err(if self.ended.contains_key(&id) { Refusal::Gone(id) } else { Refusal::NoLease(id) })
+        Err(if self.remembered(now, id).is_some() { Refusal::Gone(id) } else { Refusal::NoLease(id) })
+    }
+
+    /// A request that is gone and still known.
+    pub(crate) fn remembered(&self, now: Time, id: Id) -> Option<&Ended> {
+        self.ended.get(&id).filter(|ended| ended.at.after(self.settings.remember) > now)
     }
 
     pub(crate) fn is_empty_tenant(&self, path: &TenantPath) -> bool {

@@ -315,10 +315,14 @@ pub(crate) struct PoolState {
     /// Nodes by the place of their tenant in the ledger's table.
     pub(crate) of_tenant: Vec<Option<NodeId>>,
     pub(crate) claims: Claims,
+    /// The ticket that was just queued, and tries at once.
+    pub(crate) fresh: Option<Id>,
     /// Nodes where somebody has a hold.
     pub(crate) held: BTreeSet<NodeId>,
     /// Nodes with a bounded burst that is running or over.
     pub(crate) bursting: BTreeSet<NodeId>,
+    /// Those that are running, by when they are over.
+    pub(crate) burst_ends: BTreeSet<(Time, NodeId)>,
     /// Tickets by arrival.
     pub(crate) arrivals: BTreeSet<(Time, Id)>,
     /// Leases by admission; kept only where `min_runtime` is.
@@ -609,7 +613,13 @@ impl PoolState {
             if let Some(burst) = node.burst {
                 let above = (0..node.cells.len() as Slot).any(|slot| self.borrowed(&Set::Now, id, slot) > 0);
                 let state = &mut self.nodes[id as usize].bursting;
+                if let Some(ends) = state.ends(burst) {
+                    self.burst_ends.remove(&(ends, id));
+                }
                 state.pass(above, burst, now);
+                if let Some(ends) = state.ends(burst) {
+                    self.burst_ends.insert((ends, id));
+                }
                 if state.is_idle(burst, now) {
                     *state = BurstState::default();
                     self.bursting.remove(&id);
@@ -617,6 +627,15 @@ impl PoolState {
                     self.bursting.insert(id);
                 }
             }
+        }
+    }
+
+    /// A burst is over.
+    pub(crate) fn end_burst(&mut self, node: NodeId, now: Time) {
+        let here = &mut self.nodes[node as usize];
+        if let Some(ends) = here.burst.and_then(|burst| here.bursting.ends(burst)) {
+            self.burst_ends.remove(&(ends, node));
+            here.bursting.over = Some(now);
         }
     }
 }

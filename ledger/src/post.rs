@@ -25,6 +25,17 @@ impl Ledger {
     pub fn post(&mut self, now: Time, entry: &Entry) {
         self.posted += 1;
         self.forget(now);
+        // A queued ticket tries at once: when claims have been judged, and before anything else.
+        if !matches!(entry, Entry::ClaimDropped { .. } | Entry::ClaimExtended { .. }) {
+            self.pools.iter_mut().for_each(|pool| pool.fresh = None);
+        }
+        self.revoking = match entry {
+            Entry::Ended { id, end: End::Revoked } => {
+                let deadline = self.leases.get(id).and_then(|record| record.lease.deadline);
+                self.revoking || deadline.is_some_and(|at| self.timers.contains(&(at, Timer::AtOnce(*id))))
+            }
+            _ => false,
+        };
         match entry {
             Entry::Configured(changes) => self.reconfigure(now, changes),
             Entry::Admitted { id, request, count, observed } => {
@@ -34,26 +45,30 @@ impl Ledger {
             Entry::Dispatched { id, count } => self.dispatch(now, *id, *count),
             Entry::Confirmed { id } => self.confirm_lease(now, *id),
             Entry::Renewed { id, holder } => self.hear(now, *id, holder.as_ref()),
-            Entry::Resized { id, resources } => self.resize(now, *id, resources),
+            Entry::Resized { id, resources, observed } => self.resize(now, *id, resources, *observed),
             Entry::Ended { id, end } => self.end(now, *id, *end),
-            Entry::Claimed { id, owner, by, victims } => self.claim(*id, *owner, by, victims),
-            Entry::ClaimExtended { id, by, victims } => self.extend_claim(*id, by, victims),
+            Entry::Claimed { id, owner, by, victims } => self.claim(now, *id, *owner, by, victims),
+            Entry::ClaimExtended { id, by, victims } => self.extend_claim(now, *id, by, victims),
             Entry::ClaimDropped { id } => self.drop_claim(*id, true),
             Entry::LetOff { lease } => self.let_off(*lease),
-            Entry::Held { id, place } => self.hold(now, *id, place),
-            Entry::HoldLost { id } => {
-                self.lose_hold(*id);
-            }
-            Entry::HoldTurned { id } => {
-                if let Some(node) = self.lose_hold(*id)
-                    && let Some(record) = self.tickets.get_mut(id)
-                {
-                    record.turned = Some((node, now));
-                }
+            Entry::HoldsPassed { pool: _, turned, lost, held } => {
+                turned.iter().for_each(|id| self.turn(now, *id));
+                lost.iter().for_each(|id| {
+                    self.lose_hold(*id);
+                });
+                held.iter().for_each(|(id, place)| self.hold(now, *id, place));
             }
             Entry::Silenced { id } => self.silence(*id),
             Entry::BudgetTurned { tenant, budget, started, ends } => {
                 self.turn_budget(tenant, budget.as_str(), *started, *ends);
+            }
+            Entry::BurstOver { pool, tenant } => {
+                let place = Place { tenant: tenant.clone(), own: false };
+                if let Some(at) = self.pool_index(pool.as_str())
+                    && let Some(node) = self.node_of(at, &place)
+                {
+                    self.pools[at].end_burst(node, now);
+                }
             }
             Entry::MemberGone { tenant } => self.remove_member(tenant),
             Entry::Drained { tenant } => {
@@ -122,6 +137,7 @@ impl Ledger {
             silent: false,
         };
         self.enter(request, id);
+        self.pools[pool].fresh = Some(id);
         let shape = Shape { ask, borrow: request.borrow };
         self.take_ticket(TicketRecord { ticket, pool, leaf, shape, key, claim: None, hold: None, turned: None });
     }
@@ -136,7 +152,7 @@ impl Ledger {
         queue.len += 1;
         if !record.ticket.silent {
             queue.order.insert(record.key);
-            queue.open(&record.shape, record.key, arrived);
+            queue.open(&record.shape, record.key, record.waits());
         }
         for (at, timer) in ticket_timers(&self.pools[record.pool], &record.ticket) {
             self.timers.insert((at, timer));
@@ -158,7 +174,7 @@ impl Ledger {
         let queue = &mut pool.nodes[record.leaf as usize].queue;
         queue.len -= 1;
         queue.order.remove(&record.key);
-        queue.shut(&record.shape, record.key, record.ticket.arrived);
+        queue.shut(&record.shape, record.key, record.waits());
         Some(record)
     }
 
@@ -253,7 +269,7 @@ impl Ledger {
             record.ticket.silent = false;
             let queue = &mut pool.nodes[record.leaf as usize].queue;
             queue.order.insert(record.key);
-            queue.open(&record.shape, record.key, record.ticket.arrived);
+            queue.open(&record.shape, record.key, record.waits());
         }
         let new_timers = ticket_timers(pool, &record.ticket);
         for (at, timer) in old_timers {
@@ -272,7 +288,6 @@ impl Ledger {
 
     fn silence(&mut self, id: Id) {
         self.lose_hold(id);
-        self.drop_claim(id, false);
         let Some(record) = self.tickets.get_mut(&id) else { return };
         let pool = &mut self.pools[record.pool];
         for (at, timer) in ticket_timers(pool, &record.ticket) {
@@ -281,13 +296,13 @@ impl Ledger {
         record.ticket.silent = true;
         let queue = &mut pool.nodes[record.leaf as usize].queue;
         queue.order.remove(&record.key);
-        queue.shut(&record.shape, record.key, record.ticket.arrived);
+        queue.shut(&record.shape, record.key, record.waits());
         for (at, timer) in ticket_timers(pool, &record.ticket) {
             self.timers.insert((at, timer));
         }
     }
 
-    fn resize(&mut self, now: Time, id: Id, resources: &Amounts) {
+    fn resize(&mut self, now: Time, id: Id, resources: &Amounts, observed: Option<ReasonCode>) {
         let Some(record) = self.leases.get(&id) else { return };
         let (at, leaf, count, old, victim) =
             (record.pool, record.leaf, record.lease.count, record.ask.clone(), record.victim);
@@ -312,6 +327,12 @@ impl Ledger {
         let Some(record) = self.leases.get_mut(&id) else { return };
         let before = std::mem::replace(&mut record.lease.resources, resources.clone());
         record.ask = ask;
+        if observed.is_some() && record.lease.observed.is_none() {
+            if let Some(key) = victim_key(&record.lease) {
+                self.pools[at].nodes[leaf as usize].victims.remove(&key);
+            }
+            record.lease.observed = observed;
+        }
         if let Some(charged) = &mut record.charged {
             let added = more.iter().filter(|(name, _)| charged.get(name.as_str()).is_none());
             let summed = charged
@@ -355,6 +376,7 @@ impl Ledger {
             pool.unmark(*leaf);
             if let Some(deadline) = lease.deadline {
                 self.timers.remove(&(deadline, Timer::Deadline(id)));
+                self.timers.remove(&(deadline, Timer::AtOnce(id)));
             }
         }
         if let Some(key) = victim_key(lease) {
@@ -380,20 +402,20 @@ impl Ledger {
 
     // Claims.
 
-    fn claim(&mut self, id: Id, owner: bool, by: &[Guarantee], victims: &[Victim]) {
+    fn claim(&mut self, now: Time, id: Id, owner: bool, by: &[Guarantee], victims: &[Victim]) {
         let Some(record) = self.tickets.get(&id) else { return };
         if record.claim.is_some() {
             return;
         }
-        let (at, leaf, shape, key, arrived) =
-            (record.pool, record.leaf, record.shape.clone(), record.key, record.ticket.arrived);
-        self.choose(at, victims);
+        let (at, leaf, shape, key, waits) =
+            (record.pool, record.leaf, record.shape.clone(), record.key, record.waits());
+        self.choose(now, at, victims);
         let by = self.nodes_of(at, by);
         let pool = &mut self.pools[at];
         let claim_key = ClaimKey { borrower: !owner, made: pool.claims.next_claim };
         pool.claims.next_claim += 1;
         let counts_on = pool.claims.next_victim;
-        pool.nodes[leaf as usize].queue.shut(&shape, key, arrived);
+        pool.nodes[leaf as usize].queue.shut(&shape, key, waits);
         take_claim(pool, claim_key, Claim { ticket: id, leaf, ask: shape.ask, by, counts_on });
         if let Some(record) = self.tickets.get_mut(&id) {
             record.claim = Some(claim_key);
@@ -401,11 +423,11 @@ impl Ledger {
         self.lose_hold(id);
     }
 
-    fn extend_claim(&mut self, id: Id, by: &[Guarantee], victims: &[Victim]) {
+    fn extend_claim(&mut self, now: Time, id: Id, by: &[Guarantee], victims: &[Victim]) {
         let Some((at, key)) = self.tickets.get(&id).and_then(|record| Some((record.pool, record.claim?))) else {
             return;
         };
-        self.choose(at, victims);
+        self.choose(now, at, victims);
         let by = self.nodes_of(at, by);
         let claims = &mut self.pools[at].claims;
         let counts_on = claims.next_victim;
@@ -426,21 +448,22 @@ impl Ledger {
             count_claimed(pool, &claim, -1);
         }
         if open && !record.ticket.silent {
-            pool.nodes[record.leaf as usize].queue.open(&record.shape, record.key, record.ticket.arrived);
+            pool.nodes[record.leaf as usize].queue.open(&record.shape, record.key, record.waits());
         }
     }
 
     /// Leases give way.
-    fn choose(&mut self, at: PoolIndex, victims: &[Victim]) {
+    fn choose(&mut self, now: Time, at: PoolIndex, victims: &[Victim]) {
         for Victim { lease, deadline } in victims {
             let number = self.pools[at].claims.next_victim;
             self.pools[at].claims.next_victim += 1;
-            self.give_way(*lease, *deadline, number);
+            let timer = if *deadline > now { Timer::Deadline(*lease) } else { Timer::AtOnce(*lease) };
+            self.give_way(*lease, *deadline, number, timer);
         }
     }
 
     /// A lease gives way, as the victim of that number.
-    pub(crate) fn give_way(&mut self, lease: Id, deadline: Time, number: u64) {
+    pub(crate) fn give_way(&mut self, lease: Id, deadline: Time, number: u64, timer: Timer) {
         let Some(record) = self.leases.get_mut(&lease) else { return };
         if record.victim.is_some() {
             return;
@@ -455,7 +478,7 @@ impl Ledger {
         pool.mark(record.leaf);
         pool.add(record.leaf, &record.ask, -1, false, true, true);
         pool.count(record.leaf, 0, 0, 1);
-        self.timers.insert((deadline, Timer::Deadline(lease)));
+        self.timers.insert((deadline, timer));
     }
 
     fn let_off(&mut self, lease: Id) {
@@ -463,6 +486,7 @@ impl Ledger {
         let Some(number) = record.victim.take() else { return };
         if let Some(deadline) = record.lease.deadline.take() {
             self.timers.remove(&(deadline, Timer::Deadline(lease)));
+            self.timers.remove(&(deadline, Timer::AtOnce(lease)));
         }
         let pool = &mut self.pools[record.pool];
         pool.claims.victims.remove(&number);
@@ -503,14 +527,23 @@ impl Ledger {
         let Some(at) = self.tickets.get(&id).map(|record| record.pool) else { return };
         let Some(node) = self.node_of(at, place) else { return };
         let Some(record) = self.tickets.get_mut(&id) else { return };
-        let waits = match record.turned {
-            Some((turned, since)) if turned == node => (since, id),
-            _ => (record.ticket.arrived, id),
-        };
+        let waits = record.waits();
         record.hold = Some(node);
         let pool = &mut self.pools[at];
         pool.nodes[node as usize].hold = Some(Hold { ticket: id, since: now, waits });
         pool.held.insert(node);
+    }
+
+    /// A hold's turn is over: its ticket goes to the back.
+    fn turn(&mut self, now: Time, id: Id) {
+        let Some(record) = self.tickets.get_mut(&id) else { return };
+        let open = record.claim.is_none() && !record.ticket.silent;
+        let queue = &mut self.pools[record.pool].nodes[record.leaf as usize].queue;
+        queue.shut(&record.shape, record.key, record.waits());
+        record.turned = Some(now);
+        if open {
+            queue.open(&record.shape, record.key, record.waits());
+        }
     }
 
     fn lose_hold(&mut self, id: Id) -> Option<NodeId> {
@@ -734,6 +767,7 @@ impl Ledger {
             }
             pool.nodes[parent as usize].children.retain(|child| *child != node);
             pool.bursting.remove(&node);
+            pool.burst_ends.retain(|(_, other)| *other != node);
             pool.spare.push(node);
             ground.level(pool, parent);
         }

@@ -52,8 +52,8 @@ pub(crate) struct Shape {
 pub(crate) struct Line {
     /// Those without a claim.
     pub(crate) open: BTreeSet<TicketKey>,
-    /// The same by arrival.
-    pub(crate) arrivals: BTreeSet<(Time, Id)>,
+    /// The same by how long they wait, as holds tell it.
+    pub(crate) waits: BTreeSet<(Time, Id)>,
 }
 
 /// A leaf's tickets.
@@ -69,20 +69,20 @@ pub(crate) struct Queue {
 
 impl Queue {
     /// Takes a ticket into its line.
-    pub(crate) fn open(&mut self, shape: &Shape, key: TicketKey, arrived: Time) {
+    pub(crate) fn open(&mut self, shape: &Shape, key: TicketKey, waits: (Time, Id)) {
         let line = match self.lines.get_mut(shape) {
             Some(line) => line,
             None => self.lines.entry(shape.clone()).or_default(),
         };
         line.open.insert(key);
-        line.arrivals.insert((arrived, key.id));
+        line.waits.insert(waits);
     }
 
     /// Takes a ticket out of its line: it has a claim now, is passed over or gone.
-    pub(crate) fn shut(&mut self, shape: &Shape, key: TicketKey, arrived: Time) {
+    pub(crate) fn shut(&mut self, shape: &Shape, key: TicketKey, waits: (Time, Id)) {
         if let Some(line) = self.lines.get_mut(shape) {
             line.open.remove(&key);
-            line.arrivals.remove(&(arrived, key.id));
+            line.waits.remove(&waits);
             if line.open.is_empty() {
                 self.lines.remove(shape);
             }

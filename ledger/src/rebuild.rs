@@ -4,12 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{Change, Pool};
 use crate::configure::Draft;
-use crate::entry::Place;
 use crate::ledger::{Ledger, TenantIndex, Timer};
 use crate::name::{Name, Resource, TenantPath};
 use crate::pool::NodeId;
-use crate::request::Id;
-use crate::snapshot::{PoolSnapshot, place_of};
+use crate::snapshot::PoolSnapshot;
 use crate::time::Time;
 use crate::tree::Ground;
 
@@ -100,14 +98,6 @@ impl Ledger {
     pub(crate) fn rebuild(&mut self, now: Time, specs: Vec<Pool>) {
         let mut kept: BTreeMap<Name, PoolSnapshot> =
             self.pools.iter().map(|pool| (pool.spec.name.clone(), self.pool_snapshot(pool))).collect();
-        let turned = self
-            .tickets
-            .iter()
-            .filter_map(|(id, record)| {
-                let (node, at) = record.turned?;
-                Some((*id, (place_of(&self.pools[record.pool], node), at)))
-            })
-            .collect();
         let pools = specs
             .into_iter()
             .map(|spec| match kept.remove(&spec.name) {
@@ -115,7 +105,7 @@ impl Ledger {
                 None => PoolSnapshot::of(spec),
             })
             .collect();
-        self.grow(pools, turned);
+        self.grow(pools);
         // A guarantee that changed may start or end a burst, and a member may be idle from now on.
         for at in 0..self.pools.len() {
             for node in 0..self.pools[at].nodes.len() as NodeId {
@@ -133,7 +123,7 @@ impl Ledger {
     }
 
     /// Grows the trees of these pools, counts leases and tickets, and puts back what is not derived.
-    pub(crate) fn grow(&mut self, mut pools: Vec<PoolSnapshot>, turned: Vec<(Id, (Place, Time))>) {
+    pub(crate) fn grow(&mut self, mut pools: Vec<PoolSnapshot>) {
         pools.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
         let mut named: BTreeMap<Name, BTreeSet<Resource>> = BTreeMap::new();
         let leases = self.leases.values().map(|record| (&record.lease.request.pool, &record.lease.resources));
@@ -161,12 +151,6 @@ impl Ledger {
         self.recount();
         for (at, pool) in pools.into_iter().enumerate() {
             self.take_pool(at, pool);
-        }
-        for (id, (place, at)) in turned {
-            let node = self.tickets.get(&id).and_then(|record| self.node_of(record.pool, &place));
-            if let (Some(node), Some(record)) = (node, self.tickets.get_mut(&id)) {
-                record.turned = Some((node, at));
-            }
         }
     }
 
@@ -225,7 +209,7 @@ impl Ledger {
             let request = std::sync::Arc::clone(&record.ticket.request);
             let Some((pool, leaf)) = self.stands(&request.pool, &request.tenant) else { continue };
             (record.pool, record.leaf) = (pool, leaf);
-            (record.claim, record.hold, record.turned) = (None, None, None);
+            (record.claim, record.hold) = (None, None);
             self.name_resources(pool, &record.ticket.resources);
             record.shape.ask = self.ask_of(pool, &record.ticket.resources, request.min_count);
             self.count_tenants(&request.tenant);

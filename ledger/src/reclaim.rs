@@ -6,9 +6,10 @@ use std::ops::ControlFlow;
 
 use foldhash::fast::FixedState;
 
+use crate::dispatch::Asker;
 use crate::entry::{Entry, Guarantee, Place, Victim};
 use crate::ledger::{Ledger, PoolIndex};
-use crate::pool::{Ask, Counters, Leaf, NodeId, PoolState, ROOT, Set, Slot, Tally};
+use crate::pool::{Ask, Counters, Effect, Leaf, NodeId, PoolState, ROOT, Set, Slot, Tally};
 use crate::request::Id;
 use crate::share::Share;
 use crate::time::Time;
@@ -91,14 +92,12 @@ pub(crate) struct Found {
 }
 
 impl Ledger {
-    /// What is to be done about the claims of a pool as they stand: to drop one, to let one take further victims, or
-    /// to let a victim off.
+    /// What is to be done about the claims of a pool as they stand: to drop one, or to let one take further victims.
     pub(crate) fn judge_claims(&self, at: PoolIndex, now: Time) -> Option<Entry> {
         let pool = self.pool_at(at);
         let claims = &pool.claims;
         if claims.order.is_empty() {
-            // Without a claim nobody gives way.
-            return claims.victims.values().next_back().map(|lease| Entry::LetOff { lease: *lease });
+            return None;
         }
         let mut sweep = Sweep::new(self, pool);
         for claim in claims.order.values() {
@@ -123,13 +122,14 @@ impl Ledger {
             }
             sweep.plan.add(pool, claim.leaf, &claim.ask, 1);
         }
-        // The last chosen first: whom nobody needs any more is let off.
-        for (number, lease) in claims.victims.iter().rev() {
-            if self.stands_without(pool, *number) {
-                return Some(Entry::LetOff { lease: *lease });
-            }
-        }
         None
+    }
+
+    /// The last chosen of the victims whom no claim needs any more.
+    pub(crate) fn judge_victims(&self, at: PoolIndex) -> Option<Entry> {
+        let pool = self.pool_at(at);
+        let spare = pool.claims.victims.iter().rev().find(|(number, _)| self.stands_without(pool, **number));
+        spare.map(|(_, lease)| Entry::LetOff { lease: *lease })
     }
 
     /// Whether all claims still stand with one victim put back.
@@ -169,23 +169,22 @@ impl Ledger {
         if !self.could_claim_by(pool, &leaf, ask) || !self.may_claim(at, ticket, now) {
             return None;
         }
-        let owner = pool.within(&Set::Now, &leaf, ask, leaf.node, |_| true);
-        let set = if owner { Set::Owners } else { Set::All };
-        if !record.shape.borrow && !pool.within(&set, &leaf, ask, leaf.node, |_| true) {
+        let owner = pool.within(&Set::Owners, &leaf, ask, leaf.node, |_| true);
+        if !record.shape.borrow && !owner {
             return None;
         }
+        let set = if owner { Set::Owners } else { Set::All };
         let blocked = pool.blocked(&Set::Now, &leaf, ask);
         let found = if pool.fits(&set, &leaf, ask) {
             // Enough is on its way already.
             let (highest, _) = *blocked.last()?;
             let slots: Vec<Slot> = blocked.iter().filter(|(node, _)| *node == highest).map(|(_, slot)| *slot).collect();
-            let by: Vec<_> = pool
-                .up(leaf.node)
-                .take_while(|node| *node != highest)
-                .filter(|node| self.keeps_guarantee(pool, &set, &leaf, ask, *node, &slots))
-                .map(|node| (node, slots.clone()))
-                .collect();
-            (!by.is_empty()).then_some(Found { by, victims: Vec::new() })
+            let below: Vec<NodeId> = pool.up(leaf.node).take_while(|node| *node != highest).collect();
+            let by = below
+                .into_iter()
+                .rev()
+                .find(|node| pool.within(&set, &leaf, ask, *node, |slot| slots.contains(&slot)))?;
+            Some(Found { by: vec![(by, slots)], victims: Vec::new() })
         } else {
             self.find_victims(at, &Plan::on(set), &leaf, ask, now)
         }?;
@@ -200,26 +199,13 @@ impl Ledger {
     /// A cheap look ahead: whether some node of the path, below the root, has room in its guarantee for some of it.
     fn could_claim_by(&self, pool: &PoolState, leaf: &Leaf, ask: &Ask) -> bool {
         pool.climb(&Set::Owners, leaf, ask, |node, effect| {
-            if node != ROOT && pool.capacity(effect.slot).is_some() && effect.within() {
+            // A resource without guarantees is passed over by every test of them.
+            if node != ROOT && (pool.capacity(effect.slot).is_none() || effect.within()) {
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
         })
         .is_break()
-    }
-
-    /// Whether the ask stays within the guarantee of a node in all of `slots`, at least one of which has guarantees.
-    fn keeps_guarantee(
-        &self,
-        pool: &PoolState,
-        counters: &impl Counters,
-        leaf: &Leaf,
-        ask: &Ask,
-        node: NodeId,
-        slots: &[Slot],
-    ) -> bool {
-        slots.iter().any(|slot| pool.capacity(*slot).is_some())
-            && pool.within(counters, leaf, ask, node, |slot| slots.contains(&slot))
     }
 
     /// Chooses victims one by one until the ask fits in the plan; none where too few can be had.
@@ -233,7 +219,7 @@ impl Ledger {
             let slots: Vec<Slot> = blocked.iter().filter(|(node, _)| *node == highest).map(|(_, slot)| *slot).collect();
             let below: Vec<NodeId> = pool.up(leaf.node).take_while(|node| *node != highest).collect();
             let (by, victim) = below.iter().rev().find_map(|node| {
-                if !self.keeps_guarantee(pool, &plan, leaf, ask, *node, &slots) {
+                if !pool.within(&plan, leaf, ask, *node, |slot| slots.contains(&slot)) {
                     return None;
                 }
                 let parent = pool.node(*node).parent;
@@ -322,19 +308,28 @@ impl Ledger {
     pub(crate) fn claims_against(
         &self,
         at: PoolIndex,
-        leaf: &Leaf,
-        ask: &Ask,
+        asker: &Asker<'_>,
         guaranteed: &dyn Fn(Slot) -> bool,
         within_leaf: bool,
     ) -> Option<(NodeId, Slot)> {
         let pool = self.pool_at(at);
+        let Asker { leaf, ask, own_claim, .. } = *asker;
         if pool.claims.order.is_empty() {
             return None;
         }
         let set = if within_leaf { Set::Owners } else { Set::All };
-        let against = pool.climb(&set, leaf, ask, |node, effect| {
+        let unfit = |node: NodeId, effect: Effect| {
             if effect.fits() { ControlFlow::Continue(()) } else { ControlFlow::Break((node, effect.slot)) }
-        });
+        };
+        let own = own_claim.and_then(|key| Some((key, pool.claims.order.get(&key)?)));
+        let against = match own {
+            Some((key, claim)) if set == Set::All || !key.borrower => {
+                let mut plan = Plan::on(set);
+                plan.add(pool, claim.leaf, &claim.ask, -1);
+                pool.climb(&plan, leaf, ask, unfit)
+            }
+            _ => pool.climb(&set, leaf, ask, unfit),
+        };
         if let ControlFlow::Break(found) = against {
             return Some(found);
         }

@@ -8,7 +8,7 @@ use crate::burst::BurstState;
 use crate::config::{Class, Pool, Settings, Tenant};
 use crate::entry::{Guarantee, Place};
 use crate::hold::Hold;
-use crate::ledger::{LeaseRecord, Ledger, TicketRecord};
+use crate::ledger::{LeaseRecord, Ledger, TicketRecord, Timer};
 use crate::name::{Name, Resource, TenantPath};
 use crate::pool::{Ask, NodeId, PoolState, Slot};
 use crate::post::take_claim;
@@ -174,8 +174,8 @@ pub struct TicketSnapshot {
     pub ticket: Ticket,
     /// Its place in the order of tickets, fixed on arrival.
     pub rank: i128,
-    /// Where and when its last turn of a hold was over.
-    pub turned: Option<(Place, Time)>,
+    /// When its last turn of a hold was over.
+    pub turned: Option<Time>,
 }
 
 impl Ledger {
@@ -211,7 +211,7 @@ impl Ledger {
             .map(|record| TicketSnapshot {
                 ticket: record.ticket.clone(),
                 rank: record.key.rank(),
-                turned: record.turned.map(|(node, at)| (place_of(&self.pools[record.pool], node), at)),
+                turned: record.turned,
             })
             .collect();
         tickets.sort_unstable_by_key(|ticket| ticket.ticket.id);
@@ -255,21 +255,21 @@ impl Ledger {
                 .leases
                 .insert(id, LeaseRecord { lease, pool: 0, leaf: 0, ask: Ask(Box::default()), charged, victim: None });
         }
-        for TicketSnapshot { ticket, rank, .. } in &snapshot.tickets {
-            let (id, arrived) = (ticket.id, ticket.arrived);
+        for TicketSnapshot { ticket, rank, turned } in snapshot.tickets {
+            let (id, arrived, borrow) = (ticket.id, ticket.arrived, ticket.request.borrow);
             ledger.know(&ticket.request.tenant, ticket.request.id.clone(), id);
             if let Some(holder) = &ticket.holder {
                 ledger.holders.entry(holder.clone()).or_default().insert(id);
             }
             let record = TicketRecord {
-                ticket: ticket.clone(),
+                ticket,
                 pool: 0,
                 leaf: 0,
-                shape: Shape { ask: Ask(Box::default()), borrow: ticket.request.borrow },
-                key: TicketKey::from_rank(*rank, arrived, id),
+                shape: Shape { ask: Ask(Box::default()), borrow },
+                key: TicketKey::from_rank(rank, arrived, id),
                 claim: None,
                 hold: None,
-                turned: None,
+                turned,
             };
             ledger.tickets.insert(id, record);
         }
@@ -280,9 +280,7 @@ impl Ledger {
         }
         (ledger.next_id, ledger.posted) = (snapshot.next_id, snapshot.posted);
         ledger.pool_revisions = snapshot.pools.iter().map(|pool| (pool.spec.name.clone(), pool.revision)).collect();
-        let turned =
-            snapshot.tickets.into_iter().filter_map(|ticket| Some((ticket.ticket.id, ticket.turned?))).collect();
-        ledger.grow(snapshot.pools, turned);
+        ledger.grow(snapshot.pools);
         ledger
     }
 
@@ -364,7 +362,7 @@ impl Ledger {
         for (number, lease) in kept.victims {
             let deadline = self.leases.get(&lease).and_then(|record| record.lease.deadline);
             if let Some(deadline) = deadline {
-                self.give_way(lease, deadline, number);
+                self.give_way(lease, deadline, number, Timer::Deadline(lease));
             }
         }
         for ClaimSnapshot { ticket, owner, made, by, counts_on } in kept.claims {
@@ -374,7 +372,7 @@ impl Ledger {
             record.claim = Some(key);
             let (leaf, shape) = (record.leaf, &record.shape);
             let pool = &mut self.pools[at];
-            pool.nodes[leaf as usize].queue.shut(shape, record.key, record.ticket.arrived);
+            pool.nodes[leaf as usize].queue.shut(shape, record.key, record.waits());
             take_claim(pool, key, Claim { ticket, leaf, ask: shape.ask.clone(), by, counts_on });
         }
         (self.pools[at].claims.next_claim, self.pools[at].claims.next_victim) = (kept.next_claim, kept.next_victim);

@@ -116,8 +116,10 @@ impl Ground<'_> {
             nodes: vec![Node::new(ROOT, crate::name::TenantPath::root(), false)],
             of_tenant: vec![None; self.tenants.len()],
             claims: Default::default(),
+            fresh: None,
             held: BTreeSet::new(),
             bursting: BTreeSet::new(),
+            burst_ends: BTreeSet::new(),
             arrivals: BTreeSet::new(),
             admissions: BTreeSet::new(),
             declared: (0, 0),
@@ -254,7 +256,7 @@ impl Ground<'_> {
             let whole = capacity.unwrap_or(0).unsigned_abs();
             let limit = match quota.limit(name.as_str()) {
                 Some(level) => scale(i128::from(level.of(whole)), part),
-                None if self.tenant(index).spec.lifecycle != Lifecycle::Active && capacity.is_some() && !stored => {
+                None if self.tenant(index).spec.lifecycle != Lifecycle::Active && capacity.is_some() => {
                     scale(i128::from(whole), part)
                 }
                 None => i128::from(NO_LIMIT),
@@ -370,6 +372,10 @@ impl PoolState {
         if self.node(node).burst.is_some() && state != BurstState::default() {
             self.nodes[node as usize].bursting = state;
             self.bursting.insert(node);
+            let here = self.node(node);
+            if let Some(ends) = here.burst.and_then(|burst| here.bursting.ends(burst)) {
+                self.burst_ends.insert((ends, node));
+            }
         }
     }
 }

@@ -294,9 +294,10 @@ impl Ledger {
                 leaf: &leaf,
                 ask: &record.shape.ask,
                 borrow: record.shape.borrow,
-                waits: (record.ticket.arrived, id),
+                waits: record.waits(),
                 key: Some(record.key),
                 claim: record.claim,
+                own_claim: None,
             };
             let findings = self.findings(record.pool, &asker, now, false);
             let mut explanation = self.levels(now, record.pool, &leaf, &record.ticket.request);

@@ -1,4 +1,5 @@
 //! Service.
+
 pub mod auth;
 pub mod config;
 pub mod engine;
@@ -7,4 +8,5 @@ pub mod listen;
 pub mod logs;
 pub mod persist;
 pub mod ready;
+pub mod scenario;
 pub mod store;

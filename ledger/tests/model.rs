@@ -1,0 +1,17 @@
+//! The naive model of the rules, its own stories, and what a closed system must do.
+//!
+//! The model is what the ledger is compared with. Here it is compared with the scenarios, which are
+//! the ground truth.
+
+#[path = "model/mod.rs"]
+mod model;
+
+#[path = "model/closed.rs"]
+mod closed;
+#[path = "model/open.rs"]
+mod open;
+#[path = "model/stories.rs"]
+mod stories;
+
+#[path = "model/against.rs"]
+mod against;
