@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use headgate_ledger as ledger;
-use headgate_ledger::{Amounts, Level, Levels, Name, PRIORITY_MAX, RESOURCES_MAX, Resource, TenantPath};
+use headgate_ledger::{Amounts, Level, Levels, Name, PRIORITY_MAX, RESOURCES_MAX, Resource};
 use headgate_proto::v1;
 
 use crate::config::{
@@ -24,17 +24,18 @@ fn word<W: FromWire>(wrong: &mut Violations, field: &str, number: i32) -> Option
     wrong.take(field, W::from_wire(number)).flatten()
 }
 
-/// A class is found whatever the case of its name.
+/// The name of a class, which may be in capitals.
 pub(super) fn class_name(wrong: &mut Violations, field: &str, name: &str) -> Option<Name> {
-    wrong.take(field, Name::parse(&name.to_ascii_lowercase()))
+    wrong.take(field, Name::parse_class(name))
 }
 
-/// A pool, whole: what it does not say has its default. What of it is unavailable is as `before`.
+/// A pool, whole: what it does not say has its default. What of it is unavailable is not the message's to say.
 pub(super) fn pool(
     wrong: &mut Violations,
+    at: &str,
     wire: v1::Pool,
     source: ledger::Source,
-    before: impl FnOnce(&Name) -> Option<Amounts>,
+    unavailable: Amounts,
 ) -> Option<ledger::Pool> {
     let v1::Pool {
         name,
@@ -63,24 +64,31 @@ pub(super) fn pool(
         source: _,
         resource_version: _,
     } = wire;
-    let name = wrong.take("pool.name", Name::parse(&name));
-    let cell = if cell.is_empty() { Some(ledger::default_cell()) } else { wrong.take("pool.cell", Name::parse(&cell)) };
-    let capacity = quantities(wrong, "pool.capacity", capacity);
-    let implied =
-        if implied.is_empty() { Some(implied_by_default()) } else { quantities(wrong, "pool.implied", implied) };
+    let name = wrong.take(&format!("{at}.name"), Name::parse(&name));
+    let cell = if cell.is_empty() {
+        Some(ledger::default_cell())
+    } else {
+        wrong.take(&format!("{at}.cell"), Name::parse(&cell))
+    };
+    let capacity = quantities(wrong, &format!("{at}.capacity"), capacity);
+    let implied = if implied.is_empty() {
+        Some(implied_by_default())
+    } else {
+        quantities(wrong, &format!("{at}.implied"), implied)
+    };
     let room = if max_queued_per_tenant.is_empty() {
         None
     } else {
-        wrong.take("pool.max_queued_per_tenant", parse_queue_limit(&max_queued_per_tenant))
+        wrong.take(&format!("{at}.max_queued_per_tenant"), parse_queue_limit(&max_queued_per_tenant))
     };
     let default = ledger::Pool::new(name.clone()?);
     let mut or = |field: &str, said: Option<prost_types::Duration>, default: Duration| {
-        span(wrong, &format!("pool.{field}"), said).unwrap_or(default)
+        span(wrong, &format!("{at}.{field}"), said).unwrap_or(default)
     };
     Some(ledger::Pool {
         cell: cell?,
         capacity: capacity?,
-        unavailable: before(&default.name).unwrap_or_default(),
+        unavailable,
         implied: implied?,
         half_life: or("half_life", half_life, default.half_life),
         age_step: or("age_step", age_step, default.age_step),
@@ -96,9 +104,9 @@ pub(super) fn pool(
         max_queued_per_tenant: room.unwrap_or(default.max_queued_per_tenant),
         reclaim: reclaim.unwrap_or(default.reclaim),
         overcommit: overcommit.unwrap_or(default.overcommit),
-        order: word(wrong, "pool.order", order).unwrap_or_default(),
-        share_of: word(wrong, "pool.share_of", share_of).unwrap_or_default(),
-        enforce: word(wrong, "pool.enforce", enforce).unwrap_or_default(),
+        order: word(wrong, &format!("{at}.order"), order).unwrap_or_default(),
+        share_of: word(wrong, &format!("{at}.share_of"), share_of).unwrap_or_default(),
+        enforce: word(wrong, &format!("{at}.enforce"), enforce).unwrap_or_default(),
         paused,
         source,
         name: default.name,
@@ -210,16 +218,21 @@ fn burst_wire(burst: ledger::Burst) -> v1::Burst {
 }
 
 /// A class, whole.
-pub(super) fn class(wrong: &mut Violations, wire: v1::Class, source: ledger::Source) -> Option<ledger::Class> {
+pub(super) fn class(
+    wrong: &mut Violations,
+    at: &str,
+    wire: v1::Class,
+    source: ledger::Source,
+) -> Option<ledger::Class> {
     let v1::Class { name, guaranteed, limit, lendable, burst: bursts, enforce, source: _, resource_version: _ } = wire;
-    let name = class_name(wrong, "class.name", &name);
+    let name = class_name(wrong, &format!("{at}.name"), &name);
     let quota = ledger::Quota {
         class: None,
-        guaranteed: levels(wrong, "class.guaranteed", guaranteed),
-        limit: levels(wrong, "class.limit", limit),
-        lendable: levels(wrong, "class.lendable", lendable),
-        burst: burst(wrong, "class.burst", bursts),
-        enforce: word(wrong, "class.enforce", enforce),
+        guaranteed: levels(wrong, &format!("{at}.guaranteed"), guaranteed),
+        limit: levels(wrong, &format!("{at}.limit"), limit),
+        lendable: levels(wrong, &format!("{at}.lendable"), lendable),
+        burst: burst(wrong, &format!("{at}.burst"), bursts),
+        enforce: word(wrong, &format!("{at}.enforce"), enforce),
     };
     Some(ledger::Class { name: name?, quota, source })
 }
@@ -447,9 +460,4 @@ pub(super) fn unenforced<'a>(
             loose(said)
         })
         .map(|(pool, _)| pool)
-}
-
-/// The name of an object, as effects and problems say it.
-pub(super) fn tenant_object(path: &TenantPath) -> String {
-    format!("tenant/{path}")
 }

@@ -88,7 +88,11 @@ pub(super) fn operation(wire: Option<WireOperation>, caller: &Caller) -> Result<
         WireOperation::Release(request) => release(request),
         WireOperation::Cancel(request) => cancel(request),
     }?;
-    if caller.may(parsed.kind.permission()) { Ok(parsed) } else { Err(Fault::forbidden(caller, parsed.kind.permission())) }
+    if caller.may(parsed.kind.permission()) {
+        Ok(parsed)
+    } else {
+        Err(Fault::forbidden(caller, parsed.kind.permission()))
+    }
 }
 
 pub(super) fn acquire(wire: v1::AcquireRequest, caller: &Caller) -> Result<Parsed, Fault> {
@@ -146,11 +150,7 @@ pub(super) fn resize(wire: v1::ResizeRequest) -> Result<Parsed, Fault> {
     targeted(Kind::Resize, which, |target| engine::Operation::Resize { target, resources, explain })
 }
 
-fn targeted(
-    kind: Kind,
-    which: Which,
-    operation: impl FnOnce(Target) -> engine::Operation,
-) -> Result<Parsed, Fault> {
+fn targeted(kind: Kind, which: Which, operation: impl FnOnce(Target) -> engine::Operation) -> Result<Parsed, Fault> {
     match which {
         Which::Holder(holder) => Ok(Parsed::of(kind, operation(Target::Holder(holder)))),
         Which::Ids(texts) => {
@@ -217,7 +217,8 @@ impl Telling {
                 let mut nothing = nothing.into_iter().peekable();
                 loop {
                     if let Some((_, text)) = nothing.next_if(|(at, _)| *at == outcomes.len()) {
-                        outcomes.push((text.clone(), Err(Fault::not_found(format_args!("lease or ticket {text:.80}")))));
+                        outcomes
+                            .push((text.clone(), Err(Fault::not_found(format_args!("lease or ticket {text:.80}")))));
                     } else if let Some((id, done)) = each.next() {
                         let answer = done.map_err(|error| Fault::engine(&error, at));
                         outcomes.push((id.to_string(), answer.map(|answer| service.answer(&answer, detail, None))));

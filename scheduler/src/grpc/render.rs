@@ -283,17 +283,8 @@ pub(super) enum Detail {
 
 /// An answer, without its explanation.
 pub(super) fn answer(answer: &Answer, detail: Detail, turns: Turns<'_>) -> v1::Answer {
-    let Answer {
-        cell,
-        outcome,
-        stands,
-        reasons: found,
-        would_be,
-        enforce,
-        position,
-        expected_wait,
-        explanation: _,
-    } = answer;
+    let Answer { cell, outcome, stands, reasons: found, would_be, enforce, position, expected_wait, explanation: _ } =
+        answer;
     let known = v1::Answer {
         decision: outcome.wire().into(),
         reasons: reasons(found, turns),
@@ -329,9 +320,12 @@ pub(super) fn answer(answer: &Answer, detail: Detail, turns: Turns<'_>) -> v1::A
         },
         Some(Stands::Ended { ended, holder: _ }) => {
             let text = id(cell, ended.id);
-            let known =
-                v1::Answer { state: v1::State::Ended.into(), end_cause: ended.end.wire().into(), ..known };
-            if ended.admitted { v1::Answer { lease_id: text, ..known } } else { v1::Answer { ticket_id: text, ..known } }
+            let known = v1::Answer { state: v1::State::Ended.into(), end_cause: ended.end.wire().into(), ..known };
+            if ended.admitted {
+                v1::Answer { lease_id: text, ..known }
+            } else {
+                v1::Answer { ticket_id: text, ..known }
+            }
         }
     }
 }

@@ -25,21 +25,13 @@ pub(super) struct Service {
 
 /// A caller, as the engine knows them: whose leases and tickets they may see and touch.
 pub(super) fn asker(caller: &Caller) -> engine::Caller {
-    let scope = if caller.sees_all() {
-        engine::Scope::All
-    } else {
-        engine::Scope::Subtrees(caller.subtrees().clone())
-    };
+    let scope = if caller.sees_all() { engine::Scope::All } else { engine::Scope::Subtrees(caller.subtrees().clone()) };
     engine::Caller { actor: caller.name().clone(), surface: Surface::Grpc, scope }
 }
 
 impl Service {
     /// Does one operation of a call of its own.
-    pub(super) async fn operate(
-        &self,
-        call: &Call,
-        parsed: Parsed,
-    ) -> Result<v1::operation_result::Result, Fault> {
+    pub(super) async fn operate(&self, call: &Call, parsed: Parsed) -> Result<v1::operation_result::Result, Fault> {
         let meter = call.caller.meter();
         let _room = meter.operation()?;
         if parsed.may_queue {
@@ -55,9 +47,8 @@ impl Service {
 
     /// Whether a caller may have another ticket.
     pub(super) fn may_queue(&self, caller: &Caller) -> Result<(), Fault> {
-        let waits = |id: &engine::LeaseId| {
-            self.engine.peek(&id.cell, |view| view.ticket(id.number).is_some()).unwrap_or(false)
-        };
+        let waits =
+            |id: &engine::LeaseId| self.engine.peek(&id.cell, |view| view.ticket(id.number).is_some()).unwrap_or(false);
         Ok(caller.meter().may_queue(waits)?)
     }
 

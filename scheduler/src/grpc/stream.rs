@@ -8,8 +8,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;
 
-use headgate_proto::limits::OPERATIONS_MAX;
+use headgate_proto::limits::{OPERATIONS_BYTES_MAX, OPERATIONS_MAX};
 use headgate_proto::v1;
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 
@@ -184,14 +185,41 @@ async fn answer(
             Ok(message) => tell(&service, &call, message).await,
             Err(fault) => Err(fault),
         };
-        let last = told.is_err();
-        if answers.send(told.map_err(Status::from)).await.is_err() || last {
-            return;
+        match told {
+            Ok(results) => {
+                for results in parts(results) {
+                    if answers.send(Ok(v1::AcquireStreamResponse { results })).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            Err(fault) => {
+                // Where nobody listens any more, there is nobody to tell.
+                let _ = answers.send(Err(fault.into())).await;
+                return;
+            }
         }
     }
 }
 
-async fn tell(service: &Service, call: &Call, message: Message) -> Result<v1::AcquireStreamResponse, Fault> {
+/// Results in as many messages as it takes for none to be larger than what callers' libraries take.
+fn parts(results: Vec<v1::OperationResult>) -> Vec<Vec<v1::OperationResult>> {
+    let mut parts = Vec::new();
+    let (mut part, mut bytes) = (Vec::with_capacity(results.len()), 0);
+    for result in results {
+        let more = result.encoded_len();
+        if bytes + more > OPERATIONS_BYTES_MAX && !part.is_empty() {
+            parts.push(std::mem::take(&mut part));
+            bytes = 0;
+        }
+        bytes += more;
+        part.push(result);
+    }
+    parts.push(part);
+    parts
+}
+
+async fn tell(service: &Service, call: &Call, message: Message) -> Result<Vec<v1::OperationResult>, Fault> {
     let Message { plans, deciding, room } = message;
     let decided = match deciding {
         Decisions::Known(decided) => decided,
@@ -212,5 +240,5 @@ async fn tell(service: &Service, call: &Call, message: Message) -> Result<v1::Ac
         };
         operations::result(tag, told)
     });
-    Ok(v1::AcquireStreamResponse { results: results.collect() })
+    Ok(results.collect())
 }
