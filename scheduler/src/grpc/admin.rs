@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status};
 
 use crate::config::Permission;
 use crate::engine::{ObjectName, View};
+use crate::reconcile;
 
 use super::changes::{self, Asking};
 use super::door::Call;
@@ -281,7 +282,7 @@ impl Admin {
         self.look(|view| put.iter().try_for_each(|tenant| changes::may_set(call, view, tenant))).await?;
         all.extend(put.into_iter().map(Change::PutTenant));
         if prune {
-            let gone = self.look(|view| Ok(changes::prune(view, source, &all, drain))).await?;
+            let gone = self.look(|view| Ok(reconcile::prune(view, source, &all, drain))).await?;
             all.extend(gone);
         }
         let effect = self.0.change(call, asking, all).await?;

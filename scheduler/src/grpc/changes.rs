@@ -279,34 +279,3 @@ fn reason_of(view: &View<'_>, asker: &engine::Caller, change: &Change) -> Option
         Change::Settings(_) | Change::Capacity { .. } | Change::Pause { .. } | Change::Enforce { .. } => None,
     }
 }
-
-/// What the same source set before and is not among `changes` is removed: tenants first, and of these those at the top
-/// of what goes.
-pub(super) fn prune(view: &View<'_>, source: Source, changes: &[Change], drain: bool) -> Vec<Change> {
-    let put = |object: &ObjectName| {
-        changes.iter().any(|change| match (change, object) {
-            (Change::PutPool(pool), ObjectName::Pool(name)) => pool.name == *name,
-            (Change::PutClass(class), ObjectName::Class(name)) => class.name == *name,
-            (Change::PutTenant(tenant), ObjectName::Tenant(path)) => tenant.path == *path,
-            _ => false,
-        })
-    };
-    let mut gone: Vec<TenantPath> = Vec::new();
-    for tenant in view.tenants().filter(|tenant| tenant.source == source && !view.is_member(tenant.path.as_str())) {
-        let goes = !put(&ObjectName::Tenant(tenant.path.clone()));
-        // In the order of their paths, those above come first.
-        if goes && !gone.iter().any(|above| above.covers(tenant.path.as_str())) {
-            gone.push(tenant.path.clone());
-        }
-    }
-    let tenants = gone.into_iter().map(|path| Change::DeleteTenant { path, drain });
-    let classes = view
-        .classes()
-        .filter(|class| class.source == source && !put(&ObjectName::Class(class.name.clone())))
-        .map(|class| Change::DeleteClass(class.name.clone()));
-    let pools = view
-        .pools()
-        .filter(|pool| pool.source == source && !put(&ObjectName::Pool(pool.name.clone())))
-        .map(|pool| Change::DeletePool(pool.name.clone()));
-    tenants.chain(classes).chain(pools).collect()
-}

@@ -2,15 +2,16 @@
 //! from its ledgers. Amounts are in base units, but cpu in cores; times in seconds.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use headgate_ledger::{Amount, Ledger, Name, ReasonCode, Resource, TenantPath, Time};
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use serde::Deserialize;
 
 use crate::config::is_cpu;
-use crate::engine::{Histogram, Metrics as Counted};
+use crate::engine::{Engine, Health, Histogram, Metrics as Counted, StoreHealth};
 
 /// Tenants of one pool that are shown where nobody says: the larger ones, as those near the root are.
 const TENANTS_DEFAULT: usize = 1_000;
@@ -65,6 +66,83 @@ impl Shown {
         }
         Ok(Selection { under, depth: self.depth.unwrap_or(DEPTH_DEFAULT), tenants_max })
     }
+}
+
+/// The metrics of a server: of its engine, as soon as it is open.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    engine: OnceLock<Arc<Engine>>,
+}
+
+impl Metrics {
+    /// Shows an engine from now on.
+    pub fn show(&self, engine: Arc<Engine>) {
+        // One that is shown already stays: a server has one engine.
+        let _ = self.engine.set(engine);
+    }
+
+    /// The metrics, as OpenMetrics' text.
+    pub(super) fn text(&self, shown: &Shown) -> Result<String, ShownError> {
+        let selection = shown.check()?;
+        let mut registry = prometheus_client::registry::Registry::default();
+        registry.register_collector(Box::new(Scrape { engine: self.engine.get().cloned(), selection }));
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+        Ok(text)
+    }
+}
+
+/// One reading of all there is.
+#[derive(Debug)]
+struct Scrape {
+    engine: Option<Arc<Engine>>,
+    selection: Selection,
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let build = [("version", env!("CARGO_PKG_VERSION"))];
+        encoder.encode_descriptor("headgate_build", "The server", None, MetricType::Info)?.encode_info(&build)?;
+        let Some(engine) = &self.engine else { return Ok(()) };
+        encode_counted(&mut encoder, engine.metrics())?;
+        let mut standings = Standings::new();
+        let mut snapshot_age =
+            Gauges::new("headgate_snapshot_age_seconds", "Since the last snapshot that this server has written");
+        for cell in engine.cells() {
+            // Every cell that is named is served.
+            let _ = engine.peek(cell, |view| standings.read(view, view.now(), &self.selection));
+            if let Some((_, written)) = engine.last_snapshot(cell) {
+                snapshot_age.add(&of_cell(cell), written.elapsed().as_secs_f64());
+            }
+        }
+        standings.encode(&mut encoder)?;
+        snapshot_age.encode(&mut encoder)?;
+        encode_health(&mut encoder, &engine.health())
+    }
+}
+
+fn of_cell(cell: &Name) -> Labels {
+    vec![("cell", cell.to_string())]
+}
+
+/// How the cells are.
+fn encode_health(encoder: &mut DescriptorEncoder<'_>, cells: &[Health]) -> fmt::Result {
+    let mut store_up = Gauges::new("headgate_store_up", "Whether the store takes what it is given");
+    let mut leader = Gauges::new("headgate_leader", "Whether this server decides on the cell");
+    let mut unjournaled = Gauges::new("headgate_journal_buffer_bytes", "Decided, and not yet taken by the store");
+    for Health { cell, serving, store, unjournaled_bytes, .. } in cells {
+        let up = match store {
+            StoreHealth::Up => 1.0,
+            StoreHealth::Down { .. } | StoreHealth::Detached { .. } => 0.0,
+        };
+        store_up.add(&of_cell(cell), up);
+        leader.add(&of_cell(cell), if *serving { 1.0 } else { 0.0 });
+        unjournaled.add(&of_cell(cell), *unjournaled_bytes as f64);
+    }
+    store_up.encode(encoder)?;
+    leader.encode(encoder)?;
+    unjournaled.encode(encoder)
 }
 
 type Labels = Vec<(&'static str, String)>;

@@ -6,7 +6,6 @@
 mod metrics;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -17,6 +16,7 @@ use axum::routing::get;
 
 use crate::auth::{Caller, Peer, Registry};
 use crate::config::Permission;
+use crate::listen::Accepting;
 use crate::logs::Logs;
 use crate::ready::Readiness;
 
@@ -41,8 +41,15 @@ pub struct Surface {
     pub metrics: Arc<Metrics>,
 }
 
+/// Serves what is accepted until the server is about to end, and then until what is under way has been answered.
+pub async fn serve(surface: Surface, connections: Accepting) -> std::io::Result<()> {
+    let readiness = surface.readiness.clone();
+    let service = router(surface).into_make_service_with_connect_info::<Peer>();
+    axum::serve(connections, service).with_graceful_shutdown(async move { readiness.stopping().await }).await
+}
+
 /// The routes.
-pub fn router(surface: Surface) -> Router {
+fn router(surface: Surface) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
@@ -107,7 +114,7 @@ async fn set_level(
     let said = String::from_utf8_lossy(&body).trim().to_owned();
     match surface.logs.set(&said) {
         Ok(()) => {
-            tracing::info!(caller = caller.name(), filter = said, "the level of the logs was changed");
+            tracing::info!(caller = &**caller.name(), filter = said, "the level of the logs was changed");
             format!("{said}\n").into_response()
         }
         Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
@@ -152,9 +159,6 @@ fn is_local(host: &str) -> bool {
     };
     LOCAL_NAMES.contains(&name)
 }
-
-/// How long a scrape may take until it is not waited for at shutdown.
-pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -50,16 +50,24 @@ impl Certificates {
         Ok(Self { protocol, config: ArcSwap::from_pointee(read(tls, protocol)?) })
     }
 
-    /// Reads them again. Where they cannot be used, those in force stay.
-    pub fn reload(&self, tls: &Tls) -> Result<(), TlsError> {
-        self.config.store(Arc::new(read(tls, self.protocol)?));
-        Ok(())
+    /// Reads them again, to be taken up by [`Certificates::swap`].
+    pub fn read(&self, tls: &Tls) -> Result<Read, TlsError> {
+        read(tls, self.protocol).map(|config| Read(Arc::new(config)))
+    }
+
+    /// What was read is in force from now on.
+    pub fn swap(&self, Read(config): Read) {
+        self.config.store(config);
     }
 
     pub(super) fn now(&self) -> Arc<ServerConfig> {
         self.config.load_full()
     }
 }
+
+/// Certificates that were read, and are not in force yet.
+#[derive(Debug)]
+pub struct Read(Arc<ServerConfig>);
 
 fn read(tls: &Tls, protocol: &[u8]) -> Result<ServerConfig, TlsError> {
     let Tls { cert, key, client_ca } = tls;

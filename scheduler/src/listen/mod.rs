@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::auth::Peer;
 
-pub use self::certificates::{Certificates, TlsError, install_crypto};
+pub use self::certificates::{Certificates, Read, TlsError, install_crypto};
 pub use self::connection::Connection;
 
 /// Connections of one surface at once: each takes a descriptor, of which a process often has no more.
