@@ -601,7 +601,10 @@ impl Gathered {
         })
     }
 
-    fn finish(self, explanations: Vec<Option<Box<headgate_ledger::Explanation>>>) -> Vec<Result<Done, EngineError>> {
+    fn finish(
+        self,
+        explanations: Vec<Option<Box<headgate_ledger::Explanation>>>,
+    ) -> Vec<Result<Done, EngineError>> {
         let finish = |(result, explanation): (Gathering, Option<_>)| {
             let Gathering { order, decided, mut each } = result;
             match (decided, order) {

@@ -31,13 +31,15 @@ pub(super) struct Publisher {
     folder: mpsc::Sender<Fold>,
     /// Shown, and not yet told because it is not durable: what happened, and up to where.
     untold: Vec<Happened>,
-    /// Digests that were written down, and are not durable yet.
+    /// The last point that was marked: a snapshot can stand there.
+    marked: Option<u64>,
+    /// Digests of such points that were written down, and are not durable yet.
     folds: Vec<(u64, Fold)>,
 }
 
 impl Publisher {
     pub(super) fn new(cell: Arc<Cell>, folder: mpsc::Sender<Fold>) -> Self {
-        Self { cell, folder, untold: Vec::new(), folds: Vec::new() }
+        Self { cell, folder, untold: Vec::new(), marked: None, folds: Vec::new() }
     }
 
     /// Publishes until it is over. Journaled, a batch is prepared while the store takes it, and shown when it has.
@@ -123,9 +125,11 @@ impl Publisher {
                         self.untold.push(Happened { sequence, events: happened });
                     }
                 }
-                What::Digest { value: None, .. } => {}
+                What::Digest { value: None, .. } => self.marked = Some(sequence),
                 What::Digest { sequence: at, value: Some(value) } => {
-                    self.folds.push((sequence, Fold { at: *at, digest: *value }));
+                    if self.marked == Some(*at) {
+                        self.folds.push((sequence, Fold { at: *at, digest: *value }));
+                    }
                 }
             }
             (shown.sequence, shown.time) = (sequence, record.time);
