@@ -1,6 +1,7 @@
 //! Amounts: whole base units of named resources.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::name::Resource;
 
@@ -14,7 +15,7 @@ pub const RESOURCES_MAX: usize = 32;
 
 /// Amounts by resource, sorted by name, each named once.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
-pub struct Amounts(Box<[(Resource, Amount)]>);
+pub struct Amounts(Arc<[(Resource, Amount)]>);
 
 /// Why amounts were refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,12 @@ impl Amounts {
             return Err(AmountsError::TooLarge(resource.clone(), *amount));
         }
         Ok(Self(amounts.into()))
+    }
+
+    /// What a request names together with what its pool adds: each checked before, none named twice.
+    pub(crate) fn merged(mut amounts: Vec<(Resource, Amount)>) -> Self {
+        amounts.sort_unstable();
+        Self(amounts.into())
     }
 
     /// The amount of a resource; none where it is not named.

@@ -1,15 +1,35 @@
-//! The ledger: what it is asked and what is posted to it.
+//! The ledger: what it is asked. What is posted to it is in `post`, what is shown of it in `views`.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::amount::Amounts;
-use crate::config::{Calendar, Change, Class, Pool, Settings, Tenant};
-use crate::decision::{Amendment, Configured, Decision, Explanation, Problem, Refusal, Standing, Violation};
+use foldhash::fast::FixedState;
+
+use crate::amount::{AMOUNT_MAX, Amount, Amounts};
+use crate::config::{Budget, Calendar, Class, Enforce, Settings, Tenant};
+use crate::decision::{Amendment, Decision, Outcome, Refusal};
+use crate::dispatch::{Asker, Finding};
 use crate::entry::Entry;
-use crate::name::{Holder, TenantPath};
-use crate::request::{Ended, Id, Lease, Request, State, Ticket};
+use crate::name::{Holder, Name, RequestId, TenantPath};
+use crate::pool::{Ask, Cell, HELD_MAX, Leaf, NodeId, PoolState, ROOT, SLOTS_MAX, Slot, UNMADE, Unmade};
+use crate::queue::{Shape, TicketKey};
+use crate::reclaim::ClaimKey;
+use crate::request::{
+    COUNT_MAX, End, Ended, Id, LABEL_BYTES_MAX, LABELS_MAX, Lease, PRIORITY_MAX, Reason, ReasonCode, Request, SPAN_MAX,
+    State, Ticket,
+};
 use crate::time::Time;
+
+/// A pool's place in the ledger's table.
+pub(crate) type PoolIndex = usize;
+/// A tenant's place in the ledger's table.
+pub(crate) type TenantIndex = u32;
+/// A map without randomness: the same on every machine.
+pub(crate) type Map<K, V> = HashMap<K, V, FixedState>;
+
+/// Ended requests that are remembered at once; beyond that the oldest are forgotten before their time.
+pub(crate) const ENDED_MAX: usize = 1_000_000;
 
 /// How a holder gives something up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,205 +40,715 @@ pub enum Close {
     Cancel,
 }
 
-/// One cell: its pools, tenants and budgets, the leases and the tickets.
-#[derive(Clone, Debug, Default)]
-pub struct Ledger {}
+/// A lease, and where it stands in its pool.
+#[derive(Clone, Debug)]
+pub(crate) struct LeaseRecord {
+    pub(crate) lease: Lease,
+    pub(crate) pool: PoolIndex,
+    pub(crate) leaf: NodeId,
+    pub(crate) ask: Ask,
+    /// What was charged for it, where a budget was.
+    pub(crate) charged: Option<Amounts>,
+    /// Its number among the victims of its pool, where it gives way.
+    pub(crate) victim: Option<u64>,
+}
 
-#[allow(unused_variables, clippy::todo)]
+/// A ticket, and where it stands in its pool.
+#[derive(Clone, Debug)]
+pub(crate) struct TicketRecord {
+    pub(crate) ticket: Ticket,
+    pub(crate) pool: PoolIndex,
+    pub(crate) leaf: NodeId,
+    pub(crate) shape: Shape,
+    pub(crate) key: TicketKey,
+    pub(crate) claim: Option<ClaimKey>,
+    /// Where it has its hold.
+    pub(crate) hold: Option<NodeId>,
+    /// Where and when its last turn of a hold was over.
+    pub(crate) turned: Option<(NodeId, Time)>,
+}
+
+/// A budget, and what is charged to it.
+#[derive(Clone, Debug)]
+pub(crate) struct BudgetState {
+    pub(crate) spec: Budget,
+    pub(crate) used: Amount,
+    pub(crate) started: Time,
+    pub(crate) ends: Time,
+}
+
+/// A tenant of the tree that all pools share.
+#[derive(Clone, Debug)]
+pub(crate) struct TenantState {
+    pub(crate) spec: Tenant,
+    pub(crate) parent: Option<TenantIndex>,
+    /// Tenants right under it.
+    pub(crate) children: u32,
+    /// Members among them, made on first use.
+    pub(crate) members: u32,
+    /// It is a member, made on first use.
+    pub(crate) made: bool,
+    pub(crate) budgets: Vec<BudgetState>,
+    pub(crate) requests: Map<RequestId, Id>,
+    /// Leases and tickets of its subtree, in every pool.
+    pub(crate) holding: u64,
+    /// Since when a member has held nothing.
+    pub(crate) idle: Option<Time>,
+    pub(crate) revision: u64,
+}
+
+/// What happens to something when its time comes; what falls on one instant goes in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// A lease's time to live, or to be confirmed.
+    LeaseEnd(Id),
+    /// A lease that gives way is revoked.
+    Deadline(Id),
+    /// A ticket waited as long as one may.
+    TicketEnd(Id),
+    /// A ticket's holder was silent for too long.
+    SilentEnd(Id),
+    /// A ticket is passed over.
+    Silence(Id),
+    /// A budget's period turns.
+    BudgetTurn(TenantIndex, u32),
+    /// A member goes.
+    MemberEnd(TenantIndex),
+}
+
+/// One cell: its pools, tenants and budgets, the leases and the tickets.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    pub(crate) settings: Settings,
+    /// Each with the number of the posting that changed it last.
+    pub(crate) classes: BTreeMap<Name, (Class, u64)>,
+    /// By name.
+    pub(crate) pools: Vec<PoolState>,
+    pub(crate) pool_revisions: BTreeMap<Name, u64>,
+    pub(crate) tenants: Vec<Option<TenantState>>,
+    pub(crate) by_path: Map<TenantPath, TenantIndex>,
+    /// Tenants that go when they are empty.
+    pub(crate) draining: BTreeSet<TenantPath>,
+    pub(crate) leases: Map<Id, LeaseRecord>,
+    pub(crate) tickets: Map<Id, TicketRecord>,
+    pub(crate) ended: Map<Id, Ended>,
+    /// By when they ended.
+    pub(crate) endings: VecDeque<(Time, Id)>,
+    pub(crate) holders: Map<Holder, BTreeSet<Id>>,
+    pub(crate) timers: BTreeSet<(Time, Timer)>,
+    pub(crate) next_id: u64,
+    /// Entries posted.
+    pub(crate) posted: u64,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Ledger {
     /// An empty ledger.
     pub fn new() -> Self {
-        todo!()
+        Self {
+            settings: Settings::default(),
+            classes: BTreeMap::new(),
+            pools: Vec::new(),
+            pool_revisions: BTreeMap::new(),
+            tenants: Vec::new(),
+            by_path: Map::default(),
+            draining: BTreeSet::new(),
+            leases: Map::default(),
+            tickets: Map::default(),
+            ended: Map::default(),
+            endings: VecDeque::new(),
+            holders: Map::default(),
+            timers: BTreeSet::new(),
+            next_id: 1,
+            posted: 0,
+        }
     }
 
-    // Questions.
-
-    /// Asks for a change of configuration: all of it or nothing.
-    pub fn configure(&self, now: Time, changes: Vec<Change>) -> Result<Configured, Vec<Problem>> {
-        todo!()
+    pub(crate) fn pool_at(&self, at: PoolIndex) -> &PoolState {
+        &self.pools[at]
     }
+
+    pub(crate) fn pool_index(&self, name: &str) -> Option<PoolIndex> {
+        self.pools.binary_search_by(|pool| pool.spec.name.as_str().cmp(name)).ok()
+    }
+
+    pub(crate) fn tenant_at(&self, index: TenantIndex) -> Option<&TenantState> {
+        self.tenants.get(index as usize).and_then(Option::as_ref)
+    }
+
+    pub(crate) fn tenant_index(&self, path: &str) -> Option<TenantIndex> {
+        self.by_path.get(path).copied()
+    }
+
+    // What may be asked.
 
     /// Asks whether a request may start. The same request again is answered by where it stands.
     pub fn admit(&self, now: Time, request: &Arc<Request>) -> Result<Decision, Refusal> {
-        todo!()
+        let (at, leaf) = self.place(request)?;
+        if let Some(known) = self.decided(&leaf, at, request)? {
+            return Ok(known);
+        }
+        self.check_request(request)?;
+        Ok(self.decide(now, at, &leaf, request, Id(self.next_id)))
     }
 
     /// Asks for the confirmation of a lease; nothing to post where it was confirmed before.
-    pub fn confirm(&self, now: Time, id: Id) -> Result<Option<Entry>, Refusal> {
-        todo!()
+    pub fn confirm(&self, _now: Time, id: Id) -> Result<Option<Entry>, Refusal> {
+        let record = self.live_lease(id)?;
+        Ok(record.lease.confirmed.is_none().then_some(Entry::Confirmed { id }))
     }
 
     /// Asks for the renewal of a lease or ticket, by its holder or by another who takes it over.
-    pub fn renew(&self, now: Time, id: Id, holder: Option<&Holder>) -> Result<Option<Entry>, Refusal> {
-        todo!()
+    pub fn renew(&self, _now: Time, id: Id, holder: Option<&Holder>) -> Result<Option<Entry>, Refusal> {
+        if !self.tickets.contains_key(&id) {
+            self.live_lease(id)?;
+        }
+        Ok(Some(Entry::Renewed { id, holder: holder.cloned() }))
     }
 
     /// Asks for the end of a lease or a ticket; nothing to post where it has ended.
-    pub fn close(&self, now: Time, id: Id, how: Close) -> Result<Option<Entry>, Refusal> {
-        todo!()
+    pub fn close(&self, _now: Time, id: Id, how: Close) -> Result<Option<Entry>, Refusal> {
+        if self.tickets.contains_key(&id) {
+            return Ok(Some(Entry::Ended { id, end: End::Cancelled }));
+        }
+        if self.leases.contains_key(&id) {
+            let end = match how {
+                Close::Release => End::Released,
+                Close::Cancel => End::Cancelled,
+            };
+            return Ok(Some(Entry::Ended { id, end }));
+        }
+        if self.ended.contains_key(&id) { Ok(None) } else { Err(Refusal::NoLease(id)) }
     }
 
     /// Asks for another size of a lease, per instance; a resource not named stays as it is.
     pub fn amend(&self, now: Time, id: Id, resources: &Amounts) -> Result<Amendment, Refusal> {
-        todo!()
+        let record = self.live_lease(id)?;
+        let held = &record.lease.resources;
+        let merged: Vec<_> = held
+            .iter()
+            .filter(|(name, _)| resources.get(name.as_str()).is_none())
+            .chain(resources.iter())
+            .map(|(name, amount)| (name.clone(), amount))
+            .collect();
+        let wanted = Amounts::merged(merged);
+        check_total("resources", &wanted, record.lease.count)?;
+        if wanted == *held {
+            return Ok(Amendment { entry: None, reasons: Vec::new() });
+        }
+        let more = Amounts::new(wanted.iter().filter_map(|(name, amount)| {
+            let more = amount.saturating_sub(held.get(name.as_str()).unwrap_or(0));
+            (more > 0).then(|| (name.clone(), more))
+        }))
+        .map_err(|error| invalid("resources", &error))?;
+        let entry = Some(Entry::Resized { id, resources: wanted });
+        if more.is_empty() {
+            return Ok(Amendment { entry, reasons: Vec::new() });
+        }
+        self.check_names(record.pool, &more)?;
+        let leaf = Leaf::at(record.leaf);
+        let ask = self.ask_of(record.pool, &more, record.lease.count);
+        self.check_countable(record.pool, &ask)?;
+        if record.victim.is_some() {
+            let mut finding = Finding::of(ReasonCode::HeldForAnother, record.leaf);
+            finding.slot = ask.0.first().map(|(slot, _)| *slot);
+            let reasons = vec![self.reason(record.pool, &leaf, &finding)];
+            return Ok(Amendment { entry: None, reasons });
+        }
+        let request = &record.lease.request;
+        let next = Id(self.next_id);
+        let mut findings = self.never_fits(record.pool, &leaf, &ask);
+        if findings.is_empty() {
+            let asker = Asker {
+                leaf: &leaf,
+                ask: &ask,
+                borrow: request.borrow,
+                waits: (now, next),
+                key: Some(TicketKey::new(now, request.priority, self.pool_at(record.pool).spec.age_step, next)),
+                claim: None,
+            };
+            findings = self.findings(record.pool, &asker, now, false);
+        }
+        let reasons: Vec<_> = findings.iter().map(|finding| self.reason(record.pool, &leaf, finding)).collect();
+        let enforced = self.enforced(record.pool, &leaf, request) == Enforce::Deny;
+        let entry = if reasons.is_empty() || !enforced { entry } else { None };
+        Ok(Amendment { entry, reasons })
     }
 
     /// What follows from time and state alone, one entry at a time; to be posted, and asked again.
     pub fn due(&self, now: Time, calendar: &dyn Calendar) -> Option<Entry> {
-        todo!()
+        // What falls on this instant is applied first, then dispatched once.
+        if let Some((at, timer)) = self.timers.first()
+            && *at <= now
+        {
+            return Some(self.ring(*timer, now, calendar));
+        }
+        if let Some(tenant) = self.draining.iter().find(|path| self.is_empty_tenant(path)) {
+            return Some(Entry::Drained { tenant: tenant.clone() });
+        }
+        (0..self.pools.len()).find_map(|at| self.due_in_pool(at, now))
     }
 
     /// The first instant after `now` at which something may be due.
     pub fn next_due(&self, now: Time) -> Option<Time> {
-        todo!()
+        let timers = self
+            .timers
+            .range((std::ops::Bound::Excluded((now, Timer::MemberEnd(u32::MAX))), std::ops::Bound::Unbounded));
+        let mut next: Option<Time> = timers.map(|(at, _)| *at).find(|at| *at > now);
+        let mut earlier = |at: Time| {
+            if at > now && at != Time::NEVER && next.is_none_or(|next| at < next) {
+                next = Some(at);
+            }
+        };
+        for pool in &self.pools {
+            let spec = &pool.spec;
+            let after = |set: &BTreeSet<(Time, Id)>, span: Duration| {
+                let from = Time::from_nanos(now.nanos().saturating_sub(crate::time::nanos_of(span)));
+                set.range((from, Id(0))..).map(|(at, _)| at.after(span)).find(|at| *at > now)
+            };
+            if let Some(at) = after(&pool.arrivals, spec.hold_after) {
+                earlier(at);
+            }
+            if !spec.hold_for.is_zero() {
+                for node in &pool.held {
+                    if let Some(hold) = pool.node(*node).hold {
+                        earlier(hold.since.after(spec.hold_for));
+                    }
+                }
+            }
+            if pool.node(ROOT).waiting > 0
+                && let Some(at) = after(&pool.admissions, spec.min_runtime)
+            {
+                earlier(at);
+            }
+            for node in &pool.bursting {
+                let node = pool.node(*node);
+                if let Some(at) = node.burst.and_then(|burst| node.bursting.next(burst, spec.grace, now)) {
+                    earlier(at);
+                }
+            }
+        }
+        next
     }
 
-    // The change.
-
-    /// Applies an entry. It must be one that a question answered with, in the state that the question was asked in.
-    pub fn post(&mut self, now: Time, entry: &Entry) {
-        todo!()
+    fn ring(&self, timer: Timer, now: Time, calendar: &dyn Calendar) -> Entry {
+        match timer {
+            Timer::LeaseEnd(id) => {
+                let confirmed = self.leases.get(&id).is_some_and(|record| record.lease.confirmed.is_some());
+                Entry::Ended { id, end: if confirmed { End::Expired } else { End::Unconfirmed } }
+            }
+            Timer::Deadline(id) => Entry::Ended { id, end: End::Revoked },
+            Timer::TicketEnd(id) => Entry::Ended { id, end: End::WaitedTooLong },
+            Timer::SilentEnd(id) => Entry::Ended { id, end: End::Silent },
+            Timer::Silence(id) => Entry::Silenced { id },
+            Timer::BudgetTurn(index, number) => {
+                let tenant = &self.tenants[index as usize];
+                let (path, budget) = match tenant.as_ref().and_then(|t| Some((t, t.budgets.get(number as usize)?))) {
+                    Some((tenant, budget)) => (tenant.spec.path.clone(), &budget.spec),
+                    None => unreachable!("a budget's timer goes with the budget"),
+                };
+                let (started, ends) = calendar.period(budget.period, &budget.time_zone, now);
+                // A calendar that does not advance must not stop the ledger.
+                let ends = if ends > now { ends } else { now.after(Duration::from_secs(1)) };
+                Entry::BudgetTurned { tenant: path, budget: budget.name.clone(), started, ends }
+            }
+            Timer::MemberEnd(index) => match &self.tenants[index as usize] {
+                Some(tenant) => Entry::MemberGone { tenant: tenant.spec.path.clone() },
+                None => unreachable!("a member's timer goes with the member"),
+            },
+        }
     }
 
-    // Views.
+    // How a request is decided.
 
-    /// A lease.
-    pub fn lease(&self, id: Id) -> Option<&Lease> {
-        todo!()
+    /// The pool and the leaf of a request.
+    pub(crate) fn place(&self, request: &Request) -> Result<(PoolIndex, Leaf), Refusal> {
+        let at = self.pool_index(request.pool.as_str()).ok_or_else(|| Refusal::NoPool(request.pool.clone()))?;
+        let leaf = self.leaf(at, &request.tenant)?;
+        Ok((at, leaf))
     }
 
-    /// A ticket that waits.
-    pub fn ticket(&self, id: Id) -> Option<&Ticket> {
-        todo!()
+    /// A tenant's leaf in a pool; of a member that is not made yet, what it would be.
+    pub(crate) fn leaf(&self, at: PoolIndex, tenant: &TenantPath) -> Result<Leaf, Refusal> {
+        let pool = self.pool_at(at);
+        let no_quota = || Refusal::NoQuota(tenant.clone(), pool.spec.name.clone());
+        if let Some(index) = self.by_path.get(tenant) {
+            let node = pool.of_tenant[*index as usize].ok_or_else(no_quota)?;
+            let here = pool.node(node);
+            if !here.usable {
+                return Err(no_quota());
+            }
+            let leaf = here.children.first().filter(|child| pool.node(**child).own).copied();
+            return Ok(Leaf::at(leaf.unwrap_or(node)));
+        }
+        let no_tenant = || Refusal::NoTenant(tenant.clone());
+        let parent = tenant.parent().filter(|parent| !parent.is_root()).ok_or_else(no_tenant)?;
+        let above = self.tenant_index(parent.as_str()).ok_or_else(no_tenant)?;
+        let state = self.tenant_at(above).ok_or_else(no_tenant)?;
+        let members = state.spec.members.as_ref().ok_or_else(no_tenant)?;
+        if state.members >= members.max {
+            return Err(Refusal::Invalid {
+                field: "tenant",
+                why: format!("{parent} has {} members already, as many as it may have at once", members.max),
+            });
+        }
+        let node = pool.of_tenant[above as usize].ok_or_else(no_quota)?;
+        if !pool.node(node).usable {
+            return Err(no_quota());
+        }
+        Ok(Leaf { node: UNMADE, unmade: Some(Box::new(self.unmade(at, node, tenant.clone(), members.class.as_ref()))) })
     }
 
-    /// A request that is gone and still known.
-    pub fn ended(&self, id: Id) -> Option<&Ended> {
-        todo!()
+    /// What a member would have, as its sisters stand.
+    fn unmade(&self, at: PoolIndex, parent: NodeId, path: TenantPath, class: Option<&Name>) -> Unmade {
+        let pool = self.pool_at(at);
+        let quota = class.and_then(|name| self.classes.get(name)).map(|(class, _)| &class.quota);
+        let resolved = crate::tree::Resolved::new(quota, &self.classes);
+        let above = pool.node(parent);
+        let mut cells = vec![Cell::EMPTY; pool.known.len()];
+        for (slot, cell) in cells.iter_mut().enumerate() {
+            let Some(known) = pool.known(slot as Slot) else { continue };
+            let name = known.name.as_str();
+            let whole = known.capacity.unwrap_or(0).unsigned_abs();
+            if let Some(level) = resolved.limit(name) {
+                cell.limit = level.of(whole) as i64;
+            }
+            let wants = match (resolved.guaranteed(name), known.capacity) {
+                (Some(level), Some(_)) => level.of(whole) as i64,
+                _ => continue,
+            };
+            let has = above.cell(slot as Slot).guarantee;
+            let sisters: i64 = above
+                .children
+                .iter()
+                .filter(|child| !pool.node(**child).own)
+                .map(|child| pool.node(*child).cell(slot as Slot).guarantee)
+                .sum();
+            cell.guarantee = if sisters + wants <= has {
+                wants
+            } else {
+                (i128::from(wants) * i128::from(has) / i128::from((sisters + wants).max(1))) as i64
+            };
+            if let Some(level) = resolved.lendable(name) {
+                let lendable = i128::from(level.of(whole)) * i128::from(cell.guarantee) / i128::from(wants.max(1));
+                cell.unlendable = (cell.guarantee - lendable as i64).max(0);
+            }
+        }
+        Unmade { parent, path, cells, inactive: above.inactive }
     }
 
-    /// Where a lease or ticket stands; none where it is not known (any more).
-    pub fn state(&self, id: Id) -> Option<State> {
-        todo!()
+    /// The answer to a request that was decided before.
+    fn decided(&self, leaf: &Leaf, at: PoolIndex, request: &Request) -> Result<Option<Decision>, Refusal> {
+        if leaf.unmade.is_some() {
+            return Ok(None);
+        }
+        let Some(id) = self.find(&request.tenant, request.id.as_str()) else { return Ok(None) };
+        let (known, earlier) = if let Some(record) = self.tickets.get(&id) {
+            (State::Waiting, &record.ticket.request)
+        } else if let Some(record) = self.leases.get(&id) {
+            (record.lease.state(), &record.lease.request)
+        } else if let Some(ended) = self.ended.get(&id) {
+            (State::Ended(ended.end), &ended.request)
+        } else {
+            return Ok(None);
+        };
+        if !earlier.same_contents(request) {
+            return Err(Refusal::Exists(id));
+        }
+        let outcome = match known {
+            State::Waiting => Outcome::Queue,
+            State::Provisional | State::Active | State::Reclaiming => Outcome::Allow,
+            State::Ended(_) if self.ended.get(&id).is_some_and(|ended| ended.admitted) => Outcome::Allow,
+            State::Ended(_) => Outcome::Deny,
+        };
+        let reasons = match known {
+            State::Ended(End::WaitedTooLong) => {
+                vec![self.reason(at, leaf, &Finding::of(ReasonCode::WaitedTooLong, leaf.node))]
+            }
+            _ => Vec::new(),
+        };
+        let enforce = self.enforced(at, leaf, request);
+        Ok(Some(Decision { outcome, id: Some(id), known: Some(known), entry: None, reasons, would_be: None, enforce }))
     }
 
-    /// The lease or ticket of a request, by the caller's id for it.
-    pub fn find(&self, tenant: &TenantPath, request_id: &str) -> Option<Id> {
-        todo!()
+    /// Everything that makes a request malformed.
+    fn check_request(&self, request: &Request) -> Result<(), Refusal> {
+        let bad = |field, why: String| Err(Refusal::Invalid { field, why });
+        if request.resources.iter().all(|(_, amount)| amount == 0) {
+            return bad("resources", "nothing is asked for: name at least one resource above zero".into());
+        }
+        if request.count == 0 || request.count > COUNT_MAX {
+            return bad("count", format!("{} is not 1 to {COUNT_MAX}", request.count));
+        }
+        if request.min_count == 0 || request.min_count > request.count {
+            return bad("min_count", format!("{} is not 1 to count, {}", request.min_count, request.count));
+        }
+        if request.priority.unsigned_abs() > PRIORITY_MAX.unsigned_abs() {
+            return bad("priority", format!("{} is not -{PRIORITY_MAX} to {PRIORITY_MAX}", request.priority));
+        }
+        for (field, span) in
+            [("expected_duration", request.expected_duration), ("grace", request.grace), ("ttl", request.ttl)]
+        {
+            if span.is_some_and(|span| span > SPAN_MAX) {
+                return bad(field, "it is longer than a hundred years".into());
+            }
+        }
+        if request.labels.len() > LABELS_MAX {
+            return bad("labels", format!("{} are given, at most {LABELS_MAX} may be", request.labels.len()));
+        }
+        if request.labels.iter().any(|(name, value)| name.len() > LABEL_BYTES_MAX || value.len() > LABEL_BYTES_MAX) {
+            return bad("labels", format!("a name or value is longer than {LABEL_BYTES_MAX} bytes"));
+        }
+        check_total("resources", &request.resources, request.count)?;
+        let most = self.max_priority(&request.tenant);
+        if most.is_some_and(|most| request.priority > most) {
+            return bad(
+                "priority",
+                format!("{} is above what {} may ask for, {}", request.priority, request.tenant, most.unwrap_or(0)),
+            );
+        }
+        Ok(())
     }
 
-    /// Leases and tickets of a holder, by number.
-    pub fn held_by(&self, holder: &str) -> impl Iterator<Item = Id> + '_ {
-        std::iter::empty()
+    /// The least `max_priority` on a tenant's path.
+    fn max_priority(&self, tenant: &TenantPath) -> Option<i32> {
+        let mut least = None;
+        let mut path = Some(tenant.clone());
+        while let Some(here) = path.filter(|path| !path.is_root()) {
+            let said = self.tenant(here.as_str()).and_then(|tenant| tenant.max_priority);
+            least = match (least, said) {
+                (Some(a), Some(b)) => Some(std::cmp::min(a, b)),
+                (a, b) => a.or(b),
+            };
+            path = here.parent();
+        }
+        least
     }
 
-    /// Every lease, by number.
-    pub fn leases(&self) -> impl Iterator<Item = &Lease> + '_ {
-        std::iter::empty()
+    /// A request's amounts per instance, with what the pool adds.
+    pub(crate) fn with_implied(&self, at: PoolIndex, resources: &Amounts) -> Amounts {
+        let implied = &self.pool_at(at).spec.implied;
+        if implied.iter().all(|(name, _)| resources.get(name.as_str()).is_some()) {
+            return resources.clone();
+        }
+        let added = implied.iter().filter(|(name, _)| resources.get(name.as_str()).is_none());
+        let merged: Vec<_> = resources.iter().chain(added).map(|(name, amount)| (name.clone(), amount)).collect();
+        Amounts::merged(merged)
     }
 
-    /// Every ticket, by number.
-    pub fn tickets(&self) -> impl Iterator<Item = &Ticket> + '_ {
-        std::iter::empty()
+    /// What so many instances ask for, in the terms of the pool's tables. A resource that the pool does not know
+    /// binds nobody, and is left out.
+    pub(crate) fn ask_of(&self, at: PoolIndex, resources: &Amounts, count: u32) -> Ask {
+        let pool = self.pool_at(at);
+        Ask(resources
+            .iter()
+            .filter(|(_, amount)| *amount > 0)
+            .filter_map(|(name, amount)| {
+                let slot = pool.slot(name.as_str())?;
+                Some((slot, (amount as i64).saturating_mul(i64::from(count))))
+            })
+            .collect())
     }
 
-    /// Tickets of a pool in the order in which they would be dispatched as things stand.
-    pub fn queue(&self, now: Time, pool: &str) -> Vec<Id> {
-        todo!()
+    fn check_names(&self, at: PoolIndex, resources: &Amounts) -> Result<(), Refusal> {
+        let pool = self.pool_at(at);
+        let unknown = resources.iter().filter(|(name, _)| pool.slot(name.as_str()).is_none()).count();
+        if pool.slots.len() + unknown > SLOTS_MAX {
+            return Err(Refusal::Invalid {
+                field: "resources",
+                why: format!("pool {} knows {SLOTS_MAX} resources already, as many as it can", pool.spec.name),
+            });
+        }
+        Ok(())
     }
 
-    /// The settings.
-    pub fn settings(&self) -> &Settings {
-        todo!()
+    fn check_countable(&self, at: PoolIndex, ask: &Ask) -> Result<(), Refusal> {
+        let pool = self.pool_at(at);
+        for (slot, amount) in &ask.0 {
+            let usage = pool.node(ROOT).cell(*slot).tallies()[0].usage;
+            if usage + amount > HELD_MAX {
+                return Err(Refusal::Invalid {
+                    field: "resources",
+                    why: format!(
+                        "pool {} would hold more than can be counted of {}",
+                        pool.spec.name,
+                        pool.known(*slot).map_or("it", |known| known.name.as_str())
+                    ),
+                });
+            }
+        }
+        Ok(())
     }
 
-    /// Every pool, by name.
-    pub fn pools(&self) -> impl Iterator<Item = &Pool> + '_ {
-        std::iter::empty()
+    /// How a decision is enforced for a request.
+    pub(crate) fn enforced(&self, at: PoolIndex, leaf: &Leaf, request: &Request) -> Enforce {
+        let pool = self.pool_at(at);
+        let start = leaf.unmade.as_ref().map_or(leaf.node, |unmade| unmade.parent);
+        request.enforce.or(pool.node(start).enforce).unwrap_or(pool.spec.enforce)
     }
 
-    /// A pool.
-    pub fn pool(&self, name: &str) -> Option<&Pool> {
-        todo!()
+    /// Decides on a request that is well-formed and new.
+    pub(crate) fn decide(&self, now: Time, at: PoolIndex, leaf: &Leaf, request: &Arc<Request>, id: Id) -> Decision {
+        let pool = self.pool_at(at);
+        let enforce = self.enforced(at, leaf, request);
+        let resources = self.with_implied(at, &request.resources);
+        let one = self.ask_of(at, &resources, 1);
+        let ask = if request.min_count == 1 { one.clone() } else { one.times(request.min_count) };
+        let key = TicketKey::new(now, request.priority, pool.spec.age_step, id);
+        let asker = Asker { leaf, ask: &ask, borrow: request.borrow, waits: (now, id), key: Some(key), claim: None };
+        let allow = |count: u32, observed: Option<ReasonCode>| {
+            Some(Entry::Admitted { id, request: Arc::clone(request), count, observed })
+        };
+        let mut findings = self.findings(at, &asker, now, true);
+        if findings.is_empty() {
+            let count = if request.min_count == request.count {
+                request.count
+            } else {
+                let counts = request.min_count..=request.count;
+                self.most_of(at, leaf, &one, request.borrow, (now, id), counts, now)
+            };
+            return Decision {
+                outcome: Outcome::Allow,
+                id: Some(id),
+                known: None,
+                entry: allow(count, None),
+                reasons: Vec::new(),
+                would_be: None,
+                enforce,
+            };
+        }
+        // Something stands against it: the whole of it is told, in the order in which rules decide.
+        let inactive = findings[0].code == ReasonCode::Inactive;
+        let never = if inactive { Vec::new() } else { self.never_fits(at, leaf, &ask) };
+        let hopeless = inactive || !never.is_empty();
+        if !hopeless {
+            findings = self.findings(at, &asker, now, false);
+        } else if !inactive {
+            findings = never;
+        }
+        let denied = hopeless
+            || !request.wait
+            || findings.iter().any(|finding| finding.budget.is_some_and(|budget| self.denies(budget)));
+        let mut reasons: Vec<Reason> = findings.iter().map(|finding| self.reason(at, leaf, finding)).collect();
+        let full = !denied && self.queue_is_full(at, leaf);
+        if full {
+            reasons.insert(0, self.reason(at, leaf, &Finding::of(ReasonCode::QueueFull, leaf.node)));
+        }
+        let outcome = if denied || full { Outcome::Deny } else { Outcome::Queue };
+        match enforce {
+            Enforce::Deny => {
+                let queued = outcome == Outcome::Queue;
+                Decision {
+                    outcome,
+                    id: queued.then_some(id),
+                    known: None,
+                    entry: queued.then(|| Entry::Queued { id, request: Arc::clone(request) }),
+                    reasons,
+                    would_be: None,
+                    enforce,
+                }
+            }
+            Enforce::Warn | Enforce::Observe => Decision {
+                outcome: Outcome::Allow,
+                id: Some(id),
+                known: None,
+                entry: allow(request.count, reasons.first().map(|reason| reason.code)),
+                reasons,
+                would_be: Some(outcome),
+                enforce,
+            },
+        }
     }
 
-    /// Every class, by name.
-    pub fn classes(&self) -> impl Iterator<Item = &Class> + '_ {
-        std::iter::empty()
+    fn queue_is_full(&self, at: PoolIndex, leaf: &Leaf) -> bool {
+        let pool = self.pool_at(at);
+        let own = if leaf.node == UNMADE { 0 } else { pool.node(leaf.node).queue.len };
+        pool.node(ROOT).waiting >= u64::from(pool.spec.max_queued)
+            || own >= pool.spec.max_queued_per_tenant.of(pool.spec.max_queued)
     }
 
-    /// Every tenant, by path; those made on first use too.
-    pub fn tenants(&self) -> impl Iterator<Item = &Tenant> + '_ {
-        std::iter::empty()
+    /// A finding in the words of an answer.
+    pub(crate) fn reason(&self, at: PoolIndex, leaf: &Leaf, finding: &Finding) -> Reason {
+        let pool = self.pool_at(at);
+        let budget = finding
+            .budget
+            .and_then(|(tenant, number)| Some((self.tenant_at(tenant)?, number)))
+            .and_then(|(tenant, number)| Some((tenant, tenant.budgets.get(number)?)));
+        Reason {
+            code: finding.code,
+            tenant: match budget {
+                Some((tenant, _)) => tenant.spec.path.clone(),
+                None => pool.path_of(leaf, finding.node).clone(),
+            },
+            resource: match budget {
+                Some((_, budget)) => Some(budget.spec.resource.clone()),
+                None => finding.slot.and_then(|slot| pool.known(slot)).map(|known| known.name.clone()),
+            },
+            budget: budget.map(|(_, budget)| budget.spec.name.clone()),
+            used: finding.used.unsigned_abs(),
+            requested: finding.requested.unsigned_abs(),
+            limit: finding.limit.unsigned_abs(),
+        }
     }
 
-    /// A tenant.
-    pub fn tenant(&self, path: &str) -> Option<&Tenant> {
-        todo!()
+    /// Every budget from a node up that an ask would be charged to.
+    pub(crate) fn each_budget(
+        &self,
+        at: PoolIndex,
+        start: NodeId,
+        ask: &Ask,
+        mut visit: impl FnMut(NodeId, TenantIndex, usize, &BudgetState, Amount),
+    ) {
+        let pool = self.pool_at(at);
+        for node in pool.up(start) {
+            let here = pool.node(node);
+            let Some(index) = here.tenant.filter(|_| !here.own) else { continue };
+            let Some(tenant) = self.tenant_at(index) else { continue };
+            for (number, budget) in tenant.budgets.iter().enumerate() {
+                let Some(slot) = pool.slot(budget.spec.resource.as_str()) else { continue };
+                let amount = ask.of(slot).unsigned_abs();
+                if amount > 0 {
+                    visit(node, index, number, budget, amount);
+                }
+            }
+        }
     }
 
-    /// When a pool or tenant was last changed: the number of the posting that did it, which grows.
-    pub fn revision(&self, object: Object<'_>) -> Option<u64> {
-        todo!()
+    fn live_lease(&self, id: Id) -> Result<&LeaseRecord, Refusal> {
+        if let Some(record) = self.leases.get(&id) {
+            return Ok(record);
+        }
+        if self.tickets.contains_key(&id) {
+            return Err(Refusal::Waits(id));
+        }
+        Err(if self.ended.contains_key(&id) { Refusal::Gone(id) } else { Refusal::NoLease(id) })
     }
 
-    /// A node of a pool's tree as things stand; the root's path is empty.
-    pub fn standing(&self, now: Time, pool: &str, tenant: &str) -> Option<Standing> {
-        todo!()
-    }
-
-    /// What of a budget is used, and of how much.
-    pub fn budget(&self, tenant: &str, budget: &str) -> Option<BudgetStanding> {
-        todo!()
-    }
-
-    /// A ticket's place in its pool by dispatch order, counted from 1.
-    pub fn position(&self, now: Time, id: Id) -> Option<u64> {
-        todo!()
-    }
-
-    /// How long a ticket will probably wait, where that can be told.
-    pub fn expected_wait(&self, now: Time, id: Id) -> Option<Duration> {
-        todo!()
-    }
-
-    /// Why a request would be decided as it would be now.
-    pub fn explain(&self, now: Time, request: &Arc<Request>) -> Result<Explanation, Refusal> {
-        todo!()
-    }
-
-    /// Checks the invariants that can be checked of a state: `conservation` and `work-conserving`, and
-    /// `no-over-admission` of what was just admitted.
-    pub fn audit(&self, now: Time, admitted: &[Id]) -> Vec<Violation> {
-        todo!()
-    }
-
-    /// A number that is the same for the same state, on every machine.
-    pub fn digest(&self) -> u64 {
-        todo!()
+    pub(crate) fn is_empty_tenant(&self, path: &TenantPath) -> bool {
+        self.tenant_index(path.as_str())
+            .and_then(|index| self.tenant_at(index))
+            .is_none_or(|tenant| tenant.holding == 0)
     }
 }
 
-/// An object of the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Object<'a> {
-    /// A pool, by name.
-    Pool(&'a str),
-    /// A class, by name.
-    Class(&'a str),
-    /// A tenant, by path.
-    Tenant(&'a str),
+fn invalid(field: &'static str, error: &dyn std::fmt::Display) -> Refusal {
+    Refusal::Invalid { field, why: error.to_string() }
 }
 
-/// What of a budget is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BudgetStanding {
-    /// Charged in the running period.
-    pub used: u64,
-    /// The amount per period.
-    pub amount: u64,
-    /// When the period started.
-    pub started: Time,
-    /// When it ends.
-    pub ends: Time,
+/// All instances together must be countable.
+fn check_total(field: &'static str, resources: &Amounts, count: u32) -> Result<(), Refusal> {
+    for (name, amount) in resources.iter() {
+        if amount.checked_mul(u64::from(count)).is_none_or(|total| total > AMOUNT_MAX) {
+            return Err(Refusal::Invalid {
+                field,
+                why: format!("{count} times {amount} of {name} is more than the largest amount, {AMOUNT_MAX}"),
+            });
+        }
+    }
+    Ok(())
 }

@@ -10,24 +10,40 @@
 //! There is no I/O, clock, randomness, async, logging or serialization here, and no float decides anything.
 
 mod amount;
+mod audit;
+mod average;
+mod burst;
 mod config;
+mod configure;
 mod decision;
+mod dispatch;
 mod entry;
+mod hold;
 mod ledger;
 mod name;
+mod pool;
+mod post;
+mod queue;
+mod rebuild;
+mod reclaim;
 mod request;
+mod share;
+mod snapshot;
 mod time;
+mod tree;
+mod views;
 
 pub use amount::{AMOUNT_MAX, Amount, Amounts, AmountsError, Level, Levels, RESOURCES_MAX, WHOLE};
 pub use config::{
     Budget, Burst, Calendar, Change, Class, Enforce, Lifecycle, Lifecycles, Members, OnExceed, Order, Period, Pool,
     QueueLimit, Quota, Settings, ShareOf, Source, Tenant, UtcDays, default_cell,
 };
+pub use configure::{BUDGETS_MAX, POOLS_MAX, QUEUED_MAX, TENANTS_MAX, WEIGHT_MAX};
 pub use decision::{
     Amendment, Configured, Decision, Explanation, Holding, LevelNumbers, Outcome, Problem, Refusal, Standing, Violation,
 };
 pub use entry::{Entry, Guarantee, Place, Victim};
-pub use ledger::{BudgetStanding, Close, Ledger, Object};
+pub use ledger::{Close, Ledger};
 pub use name::{
     HOLDER_BYTES_MAX, Holder, LEVELS_MAX, NAME_BYTES_MAX, Name, NameError, REQUEST_ID_BYTES_MAX, RESOURCE_BYTES_MAX,
     RequestId, Resource, TenantPath,
@@ -36,4 +52,9 @@ pub use request::{
     COUNT_MAX, End, Ended, Id, LABEL_BYTES_MAX, LABELS_MAX, Lease, PRIORITY_MAX, Reason, ReasonCode, Request, SPAN_MAX,
     State, Ticket,
 };
+pub use snapshot::{
+    AverageSnapshot, BudgetSnapshot, BurstSnapshot, ClaimSnapshot, HoldSnapshot, PoolSnapshot, Snapshot,
+    TenantSnapshot, TicketSnapshot,
+};
 pub use time::Time;
+pub use views::{BudgetStanding, Object};

@@ -93,6 +93,12 @@ impl Name {
         check_label(text, text)?;
         Ok(Self(text.into()))
     }
+
+    /// Checks and takes a class's name, which may be in capitals too: `SMALL`.
+    pub fn parse_class(text: &str) -> Result<Self, NameError> {
+        check_label(&text.to_ascii_lowercase(), text)?;
+        Ok(Self(text.into()))
+    }
 }
 
 text_name! {

@@ -1,0 +1,504 @@
+//! What stands against a request, and who is admitted next.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use foldhash::fast::FixedState;
+
+use crate::config::{OnExceed, Order};
+use crate::entry::Entry;
+use crate::ledger::{Ledger, PoolIndex, TicketRecord};
+use crate::pool::{Ask, Effect, Empty, Leaf, NodeId, ROOT, Set, Slot, UNMADE};
+use crate::queue::{Shape, TicketKey};
+use crate::reclaim::ClaimKey;
+use crate::request::{Id, ReasonCode};
+use crate::share::Share;
+use crate::time::Time;
+
+/// Who asks.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    pub(crate) leaf: &'a Leaf,
+    pub(crate) ask: &'a Ask,
+    pub(crate) borrow: bool,
+    /// By what holds tell who came later; the number is that of its ticket.
+    pub(crate) waits: (Time, Id),
+    /// Its place in the order of tickets; none where it asks for more of what it has.
+    pub(crate) key: Option<TicketKey>,
+    /// It has a claim, and only claims before that stand against it.
+    pub(crate) claim: Option<ClaimKey>,
+}
+
+/// One rule that stands against an asker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Finding {
+    pub(crate) code: ReasonCode,
+    pub(crate) node: NodeId,
+    pub(crate) slot: Option<Slot>,
+    pub(crate) budget: Option<(u32, usize)>,
+    pub(crate) used: i64,
+    pub(crate) requested: i64,
+    pub(crate) limit: i64,
+}
+
+impl Finding {
+    pub(crate) fn of(code: ReasonCode, node: NodeId) -> Self {
+        Self { code, node, slot: None, budget: None, used: 0, requested: 0, limit: 0 }
+    }
+
+    fn effect(code: ReasonCode, node: NodeId, effect: &Effect, limit: i64) -> Self {
+        Self {
+            code,
+            node,
+            slot: Some(effect.slot),
+            budget: None,
+            used: effect.occupied,
+            requested: effect.amount,
+            limit,
+        }
+    }
+}
+
+/// Nodes and resources at which the claims seen so far are blocked.
+type Blocked = HashSet<(NodeId, Slot), FixedState>;
+
+/// A ticket that a node would put forward.
+#[derive(Clone, Copy)]
+struct Candidate {
+    key: TicketKey,
+    leaf: NodeId,
+    /// It would hold more than its leaf's guarantee.
+    borrows: bool,
+}
+
+impl Ledger {
+    /// Everything that stands against an asker just now, the one that decides first; or only that one.
+    pub(crate) fn findings(&self, at: PoolIndex, asker: &Asker<'_>, now: Time, only_first: bool) -> Vec<Finding> {
+        let mut found = Vec::new();
+        let pool = self.pool_at(at);
+        macro_rules! found {
+            ($finding:expr) => {
+                found.push($finding);
+                if only_first {
+                    return found;
+                }
+            };
+        }
+        let start = asker.leaf.unmade.as_ref().map_or(asker.leaf.node, |unmade| unmade.parent);
+        let inactive = asker.leaf.unmade.as_ref().map_or(pool.node(start).inactive, |unmade| unmade.inactive);
+        if inactive {
+            found!(Finding::of(ReasonCode::Inactive, asker.leaf.node));
+        }
+        if pool.node(start).budgeted
+            && let Some(finding) = self.budget_against(at, start, asker.ask)
+        {
+            found!(finding);
+        }
+        if let Some(key) = asker.key
+            && pool.spec.order == Order::Strict
+            && asker.leaf.node != UNMADE
+            && pool.node(asker.leaf.node).queue.order.first().is_some_and(|first| *first < key)
+        {
+            found!(Finding::of(ReasonCode::BehindEarlier, asker.leaf.node));
+        }
+        // One climb finds borrowing and what does not fit.
+        let mut own = 0u64; // by resource: stays within the leaf's guarantee in it
+        let mut within_leaf = true;
+        let mut borrowing: Option<Finding> = None;
+        let mut over: Option<Finding> = None;
+        let mut unfit: Vec<Finding> = Vec::new();
+        let mut number = 0u32;
+        let bounded = pool.node(start).bounded;
+        let _: ControlFlow<()> = pool.climb(&Set::Now, asker.leaf, asker.ask, |node, effect| {
+            let counted = pool.capacity(effect.slot).is_some();
+            let borrows = counted && !effect.within();
+            if node == asker.leaf.node {
+                if counted && !borrows {
+                    own |= 1 << number;
+                }
+                number += 1;
+                if borrows {
+                    within_leaf = false;
+                    if !asker.borrow && borrowing.is_none() {
+                        borrowing = Some(Finding::effect(ReasonCode::WouldBorrow, node, &effect, effect.guarantee));
+                    }
+                }
+            }
+            if bounded && borrows && over.is_none() && node != UNMADE {
+                let here = pool.node(node);
+                if here.burst.is_some_and(|burst| here.bursting.is_over(burst, now)) {
+                    over = Some(Finding::effect(ReasonCode::BurstOver, node, &effect, effect.guarantee));
+                }
+            }
+            if !effect.fits() && !(only_first && !unfit.is_empty()) {
+                let code = if node == ROOT { ReasonCode::NoCapacity } else { ReasonCode::ExceedsLimit };
+                unfit.push(Finding::effect(code, node, &effect, effect.limit));
+            }
+            ControlFlow::Continue(())
+        });
+        if let Some(finding) = borrowing {
+            found!(finding);
+        }
+        if let Some(finding) = over {
+            found!(finding);
+        }
+        let fits = unfit.is_empty();
+        for finding in unfit {
+            found!(finding);
+        }
+        if fits {
+            let guaranteed = |slot: Slot| {
+                asker.ask.0.iter().position(|(s, _)| *s == slot).is_some_and(|number| own & (1 << number) != 0)
+            };
+            let against = match asker.claim {
+                None => self
+                    .claims_against(at, asker.leaf, asker.ask, &guaranteed, within_leaf)
+                    .or_else(|| self.holds_against(at, asker.leaf, asker.ask, asker.waits, &guaranteed)),
+                Some(claim) => self.earlier_claims_against(at, asker, claim),
+            };
+            if let Some((node, slot)) = against {
+                let cell = if node == UNMADE { &crate::pool::Cell::EMPTY } else { pool.node(node).cell(slot) };
+                let used = if node == UNMADE {
+                    0
+                } else {
+                    crate::pool::Counters::tally(&Set::Now, pool, node, slot).occupied(cell)
+                };
+                found!(Finding {
+                    code: ReasonCode::HeldForAnother,
+                    node,
+                    slot: Some(slot),
+                    budget: None,
+                    used,
+                    requested: asker.ask.of(slot),
+                    limit: cell.limit,
+                });
+            }
+        }
+        if pool.spec.paused {
+            found!(Finding::of(ReasonCode::Paused, ROOT));
+        }
+        found
+    }
+
+    /// A budget on the path that would be exceeded: the one nearest to the leaf.
+    fn budget_against(&self, at: PoolIndex, start: NodeId, ask: &Ask) -> Option<Finding> {
+        let mut found: Option<Finding> = None;
+        self.each_budget(at, start, ask, |node, index, number, budget, amount| {
+            if budget.used + amount > budget.spec.amount {
+                let finding = Finding {
+                    code: ReasonCode::BudgetUsedUp,
+                    node,
+                    slot: self.pool_at(at).slot(budget.spec.resource.as_str()),
+                    budget: Some((index, number)),
+                    used: budget.used as i64,
+                    requested: amount as i64,
+                    limit: budget.spec.amount as i64,
+                };
+                // One that denies is told before one that lets wait.
+                let denies = budget.spec.on_exceed == OnExceed::Deny;
+                let before = found.and_then(|found| found.budget).map(|budget| self.denies(budget));
+                if before.is_none() || (denies && before == Some(false)) {
+                    found = Some(finding);
+                }
+            }
+        });
+        found
+    }
+
+    /// Whether what exceeds a budget is denied.
+    pub(crate) fn denies(&self, (tenant, number): (u32, usize)) -> bool {
+        self.tenants[tenant as usize]
+            .as_ref()
+            .and_then(|tenant| tenant.budgets.get(number))
+            .is_some_and(|budget| budget.spec.on_exceed == OnExceed::Deny)
+    }
+
+    /// Larger by itself than what could ever be free: every node and resource in which it is, from the leaf up.
+    pub(crate) fn never_fits(&self, at: PoolIndex, leaf: &Leaf, ask: &Ask) -> Vec<Finding> {
+        let pool = self.pool_at(at);
+        let mut found = Vec::new();
+        let _: ControlFlow<()> = pool.climb(&Empty, leaf, ask, |node, mut effect| {
+            if node == ROOT {
+                effect.limit = pool.capacity(effect.slot).unwrap_or(crate::pool::NO_LIMIT);
+            }
+            if !effect.fits() {
+                found.push(Finding::effect(ReasonCode::NeverFits, node, &effect, effect.limit));
+            }
+            ControlFlow::Continue(())
+        });
+        let start = leaf.unmade.as_ref().map_or(leaf.node, |unmade| unmade.parent);
+        if pool.node(start).budgeted {
+            self.each_budget(at, start, ask, |node, index, number, budget, amount| {
+                if amount > budget.spec.amount {
+                    found.push(Finding {
+                        code: ReasonCode::NeverFits,
+                        node,
+                        slot: pool.slot(budget.spec.resource.as_str()),
+                        budget: Some((index, number)),
+                        used: 0,
+                        requested: amount as i64,
+                        limit: budget.spec.amount as i64,
+                    });
+                }
+            });
+        }
+        found
+    }
+
+    /// Whether a ticket could be admitted just now if enough ended.
+    pub(crate) fn could_ever(&self, at: PoolIndex, leaf: &Leaf, shape: &Shape, now: Time) -> bool {
+        let pool = self.pool_at(at);
+        let node = pool.node(leaf.node);
+        if node.inactive || !pool.fits(&Empty, leaf, &shape.ask) {
+            return false;
+        }
+        if !shape.borrow && !pool.within(&Empty, leaf, &shape.ask, leaf.node, |_| true) {
+            return false;
+        }
+        if node.budgeted && self.budget_against(at, leaf.node, &shape.ask).is_some() {
+            return false;
+        }
+        if !node.bounded {
+            return true;
+        }
+        pool.climb(&Set::Now, leaf, &shape.ask, |node, effect| {
+            let here = pool.node(node);
+            let borrows = pool.capacity(effect.slot).is_some() && !effect.within();
+            if borrows && here.burst.is_some_and(|burst| here.bursting.is_over(burst, now)) {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })
+        .is_continue()
+    }
+
+    /// Whether a claim before this one stands against its ticket.
+    fn earlier_claims_against(&self, at: PoolIndex, asker: &Asker<'_>, claim: ClaimKey) -> Option<(NodeId, Slot)> {
+        let pool = self.pool_at(at);
+        let mut blocked = Blocked::default();
+        for (key, earlier) in &pool.claims.order {
+            if *key >= claim {
+                break;
+            }
+            blocked.extend(pool.blocked(&Set::Now, &Leaf::at(earlier.leaf), &earlier.ask));
+        }
+        let start = asker.leaf.unmade.as_ref().map_or(asker.leaf.node, |unmade| unmade.parent);
+        pool.up(start)
+            .flat_map(|node| asker.ask.0.iter().map(move |(slot, _)| (node, *slot)))
+            .find(|at| blocked.contains(at))
+    }
+
+    /// Whether a ticket may be admitted just now.
+    fn admissible(&self, at: PoolIndex, record: &TicketRecord, waits: (Time, Id), now: Time) -> bool {
+        let leaf = Leaf::at(record.leaf);
+        let asker = Asker {
+            leaf: &leaf,
+            ask: &record.shape.ask,
+            borrow: record.shape.borrow,
+            waits,
+            key: Some(record.key),
+            claim: record.claim,
+        };
+        self.findings(at, &asker, now, true).is_empty()
+    }
+
+    /// What is to be done next in a pool, so that it comes to rest.
+    pub(crate) fn due_in_pool(&self, at: PoolIndex, now: Time) -> Option<Entry> {
+        let pool = self.pool_at(at);
+        if pool.node(ROOT).waiting == 0 && pool.claims.victims.is_empty() && pool.claims.order.is_empty() {
+            return self.judge_holds(at, now);
+        }
+        if let Some(entry) = self.judge_claims(at, now) {
+            return Some(entry);
+        }
+        let next = if pool.spec.paused { None } else { self.next_ticket(at, now) };
+        // Before anybody borrows, and when nobody more can be admitted, whoever may claim does.
+        if next.is_none_or(|next| next.borrows)
+            && let Some(claim) = self.next_claim(at, now)
+        {
+            return Some(claim);
+        }
+        match next {
+            Some(next) => {
+                let record = &self.tickets[&next.key.id];
+                Some(Entry::Dispatched { id: next.key.id, count: self.most(at, record, now) })
+            }
+            None => self.judge_holds(at, now),
+        }
+    }
+
+    /// The ticket that is admitted next: of claims, in their order; of holds; then found from the root down.
+    fn next_ticket(&self, at: PoolIndex, now: Time) -> Option<Candidate> {
+        let pool = self.pool_at(at);
+        let mut blocked = Blocked::default();
+        for (key, claim) in &pool.claims.order {
+            let Some(record) = self.tickets.get(&claim.ticket) else { continue };
+            let leaf = Leaf::at(claim.leaf);
+            let mut stands = pool.blocked(&Set::Now, &leaf, &claim.ask);
+            if stands.is_empty() {
+                let against = pool
+                    .up(claim.leaf)
+                    .flat_map(|node| claim.ask.0.iter().map(move |(slot, _)| (node, *slot)))
+                    .any(|at| blocked.contains(&at));
+                // What is seen of claims here is seen by `findings` again: only for the one that is admitted.
+                debug_assert_eq!(record.claim, Some(*key));
+                if !against && self.admissible(at, record, (record.ticket.arrived, claim.ticket), now) {
+                    return Some(self.candidate(at, record));
+                }
+            }
+            blocked.extend(stands.drain(..));
+        }
+        let mut holds: Vec<_> = pool.held.iter().filter_map(|node| pool.node(*node).hold).collect();
+        holds.sort_unstable_by_key(|hold| hold.waits);
+        for hold in holds {
+            if let Some(record) = self.tickets.get(&hold.ticket)
+                && record.claim.is_none()
+                && self.admissible(at, record, hold.waits, now)
+            {
+                return Some(self.candidate(at, record));
+            }
+        }
+        self.put_forward(at, ROOT, now)
+    }
+
+    fn candidate(&self, at: PoolIndex, record: &TicketRecord) -> Candidate {
+        let leaf = Leaf::at(record.leaf);
+        let within = self.pool_at(at).within(&Set::Now, &leaf, &record.shape.ask, record.leaf, |_| true);
+        Candidate { key: record.key, leaf: record.leaf, borrows: !within }
+    }
+
+    /// The ticket that a node would put forward: one that can be admitted just now.
+    fn put_forward(&self, at: PoolIndex, node: NodeId, now: Time) -> Option<Candidate> {
+        let pool = self.pool_at(at);
+        let here = pool.node(node);
+        if here.waiting == 0 || here.inactive {
+            return None;
+        }
+        if here.children.is_empty() {
+            return self.put_forward_leaf(at, node, now);
+        }
+        let mut best: Option<((bool, bool, Share, TicketKey), Candidate)> = None;
+        for child in &here.children {
+            let Some(candidate) = self.put_forward(at, *child, now) else { continue };
+            let shape = &self.tickets[&candidate.key.id].shape;
+            let within = pool.within(&Set::Now, &Leaf::at(candidate.leaf), &shape.ask, *child, |_| true);
+            let rank = (!within, pool.node(*child).weight == 0, pool.share(*child, now), candidate.key);
+            if best.as_ref().is_none_or(|(least, _)| rank < *least) {
+                best = Some((rank, candidate));
+            }
+        }
+        best.map(|(_, candidate)| candidate)
+    }
+
+    fn put_forward_leaf(&self, at: PoolIndex, node: NodeId, now: Time) -> Option<Candidate> {
+        let pool = self.pool_at(at);
+        let here = pool.node(node);
+        if pool.spec.order == Order::Strict {
+            let record = &self.tickets[&here.queue.order.first()?.id];
+            let free =
+                record.claim.is_none() && self.admissible(at, record, (record.ticket.arrived, record.ticket.id), now);
+            return free.then(|| self.candidate(at, record));
+        }
+        let leaf = Leaf::at(node);
+        let mut best: Option<Candidate> = None;
+        for (shape, line) in &here.queue.lines {
+            let Some(first) = line.open.first() else { continue };
+            if best.is_some_and(|best| best.key < *first) {
+                continue;
+            }
+            // A hold lets pass who arrived earlier: the line's eldest tells whether there is anybody to look for.
+            let asker = |waits, key| Asker {
+                leaf: &leaf,
+                ask: &shape.ask,
+                borrow: shape.borrow,
+                waits,
+                key: Some(key),
+                claim: None,
+            };
+            let Some(eldest) = line.arrivals.first() else { continue };
+            if !self.findings(at, &asker(*eldest, *first), now, true).is_empty() {
+                continue;
+            }
+            let passes = line.open.iter().find(|key| {
+                let record = &self.tickets[&key.id];
+                let waits = (record.ticket.arrived, key.id);
+                waits == *eldest || self.findings(at, &asker(waits, **key), now, true).is_empty()
+            });
+            if let Some(key) = passes
+                && best.is_none_or(|best| *key < best.key)
+            {
+                let within = pool.within(&Set::Now, &leaf, &shape.ask, node, |_| true);
+                best = Some(Candidate { key: *key, leaf: node, borrows: !within });
+            }
+        }
+        best
+    }
+
+    /// The claim of the first ticket, in the order of tickets, that may claim.
+    fn next_claim(&self, at: PoolIndex, now: Time) -> Option<Entry> {
+        let pool = self.pool_at(at);
+        if !pool.spec.reclaim || pool.spec.paused || pool.node(ROOT).waiting == 0 {
+            return None;
+        }
+        let mut heads = Vec::new();
+        self.gather_heads(at, ROOT, &mut heads);
+        heads.sort_unstable();
+        heads.into_iter().find_map(|key| self.try_claim(at, key.id, now))
+    }
+
+    fn gather_heads(&self, at: PoolIndex, node: NodeId, heads: &mut Vec<TicketKey>) {
+        let pool = self.pool_at(at);
+        let here = pool.node(node);
+        if here.waiting == 0 || here.inactive {
+            return;
+        }
+        for child in &here.children {
+            self.gather_heads(at, *child, heads);
+        }
+        match pool.spec.order {
+            Order::Backfill => heads.extend(here.queue.lines.values().filter_map(|line| line.open.first())),
+            Order::Strict => {
+                let first = here.queue.order.first();
+                heads.extend(first.filter(|key| self.tickets[&key.id].claim.is_none()));
+            }
+        }
+    }
+
+    /// As many instances as can be admitted, of those that a ticket asks for.
+    fn most(&self, at: PoolIndex, record: &TicketRecord, now: Time) -> u32 {
+        let request = &record.ticket.request;
+        let (least, most) = (request.min_count, request.count);
+        if least >= most {
+            return most;
+        }
+        let leaf = Leaf::at(record.leaf);
+        let one = self.ask_of(at, &record.ticket.resources, 1);
+        self.most_of(at, &leaf, &one, request.borrow, (record.ticket.arrived, record.ticket.id), least..=most, now)
+    }
+
+    /// As many instances as fit and are not held, where the least that do are known to be.
+    #[expect(clippy::too_many_arguments, reason = "an asker that is not settled on its amounts yet")]
+    pub(crate) fn most_of(
+        &self,
+        at: PoolIndex,
+        leaf: &Leaf,
+        one: &Ask,
+        borrow: bool,
+        waits: (Time, Id),
+        counts: std::ops::RangeInclusive<u32>,
+        now: Time,
+    ) -> u32 {
+        let (mut least, mut most) = counts.into_inner();
+        while least < most {
+            let middle = least + (most - least).div_ceil(2);
+            let ask = one.times(middle);
+            let asker = Asker { leaf, ask: &ask, borrow, waits, key: None, claim: None };
+            if self.findings(at, &asker, now, true).is_empty() {
+                least = middle;
+            } else {
+                most = middle - 1;
+            }
+        }
+        least
+    }
+}

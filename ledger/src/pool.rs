@@ -1,0 +1,622 @@
+//! A pool's tree and its counters: what fits, what stays within a guarantee, what is borrowed.
+//!
+//! Every node counts three times over: what is held *now*, and what is held in the two *plans* of reclaim, in which
+//! what is being reclaimed is gone and what tickets with a claim ask for is held: *all* claims, or *owners'* alone.
+//! Where nothing under a node is claimed or gives way the plans are the same as now, and are not kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use crate::amount::AMOUNT_MAX;
+use crate::average::Average;
+use crate::burst::BurstState;
+use crate::config::{Burst, Enforce, Pool, ShareOf};
+use crate::hold::Hold;
+use crate::ledger::TenantIndex;
+use crate::name::{Resource, TenantPath};
+use crate::queue::Queue;
+use crate::reclaim::{Claims, VictimKey};
+use crate::request::Id;
+use crate::share::Share;
+use crate::time::Time;
+
+/// A node of a pool's tree; 0 is the root.
+pub(crate) type NodeId = u32;
+/// The root: the pool itself.
+pub(crate) const ROOT: NodeId = 0;
+/// The leaf of a member that is not made yet.
+pub(crate) const UNMADE: NodeId = u32::MAX;
+/// A resource's place in the tables of a pool.
+pub(crate) type Slot = u16;
+/// No limit: more than all that can be held.
+pub(crate) const NO_LIMIT: i64 = i64::MAX / 2;
+/// What a pool's leases and claims may hold of a resource altogether, so that counters cannot overflow.
+pub(crate) const HELD_MAX: i64 = 4 * AMOUNT_MAX as i64;
+/// Names of resources that a pool knows at once: a pool's nodes have a counter for each that they hold.
+pub(crate) const SLOTS_MAX: usize = 1024;
+
+/// What is asked for or held, of all instances together: by resource, in the order of names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Ask(pub(crate) Box<[(Slot, i64)]>);
+
+impl Ask {
+    pub(crate) fn of(&self, slot: Slot) -> i64 {
+        self.0.iter().find(|(s, _)| *s == slot).map_or(0, |(_, amount)| *amount)
+    }
+
+    /// Of `count` times as many instances.
+    pub(crate) fn times(&self, count: u32) -> Self {
+        Self(self.0.iter().map(|(slot, amount)| (*slot, amount.saturating_mul(i64::from(count)))).collect())
+    }
+}
+
+/// Which counters are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Set {
+    /// What is held.
+    Now,
+    /// The plan of all claims.
+    All,
+    /// The plan of owners' claims alone.
+    Owners,
+}
+
+/// One resource in one node, counted once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// What the leases in the subtree hold.
+    pub(crate) usage: i64,
+    /// Own leases and what is occupied in the children.
+    pub(crate) inner: i64,
+}
+
+impl Tally {
+    pub(crate) fn occupied(self, cell: &Cell) -> i64 {
+        self.inner.max(cell.unlendable)
+    }
+}
+
+/// One resource in one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cell {
+    /// The effective guarantee.
+    pub(crate) guarantee: i64,
+    /// [`NO_LIMIT`] where there is none.
+    pub(crate) limit: i64,
+    /// What of the guarantee others may not use.
+    pub(crate) unlendable: i64,
+    /// What is occupied where nothing is held: the unlendable guarantees in the subtree.
+    pub(crate) base: i64,
+    tallies: [Tally; 3],
+}
+
+impl Cell {
+    pub(crate) fn tallies(&self) -> [Tally; 3] {
+        self.tallies
+    }
+
+    /// Takes in by how much what is occupied below was raised, and leaves by how much it is here.
+    pub(crate) fn raise(&mut self, raises: &mut [i64; 3], same: bool) {
+        for set in 0..if same { 1 } else { 3 } {
+            let tally = &mut self.tallies[set];
+            let before = tally.inner.max(self.unlendable);
+            tally.inner += raises[set];
+            raises[set] = tally.inner.max(self.unlendable) - before;
+        }
+        if same {
+            *raises = [raises[0]; 3];
+        }
+    }
+
+    pub(crate) const EMPTY: Self =
+        Self { guarantee: 0, limit: NO_LIMIT, unlendable: 0, base: 0, tallies: [Tally { usage: 0, inner: 0 }; 3] };
+}
+
+/// One node of a pool's tree: the pool, a tenant, or the child that stands for an inner tenant's own requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) parent: NodeId,
+    pub(crate) path: TenantPath,
+    /// None for the pool itself.
+    pub(crate) tenant: Option<TenantIndex>,
+    /// The child that stands for an inner tenant's own requests.
+    pub(crate) own: bool,
+    /// By path, the one for own requests first.
+    pub(crate) children: Vec<NodeId>,
+    pub(crate) weight: u32,
+    /// Its weight is zero, or one above it is.
+    pub(crate) weightless: bool,
+    /// Archived or draining, itself or above.
+    pub(crate) inactive: bool,
+    /// It, or one above it, has a quota in the pool.
+    pub(crate) usable: bool,
+    /// Something in the subtree is not lendable.
+    pub(crate) stiff: bool,
+    /// A budget is charged for what is admitted here.
+    pub(crate) budgeted: bool,
+    /// A burst is bounded here or above.
+    pub(crate) bounded: bool,
+    pub(crate) burst: Option<Burst>,
+    pub(crate) bursting: BurstState,
+    /// As said here or by the nearest above.
+    pub(crate) enforce: Option<Enforce>,
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) averages: Vec<Average>,
+    /// Leases in the subtree.
+    pub(crate) running: u64,
+    /// Tickets in the subtree.
+    pub(crate) waiting: u64,
+    /// Leases in the subtree that give way.
+    pub(crate) reclaiming: u64,
+    /// Claims and leases that give way in the subtree; where there are none, the plans are the same as now.
+    pub(crate) marked: u64,
+    /// What claims in the subtree ask for, by resource.
+    pub(crate) claimed: BTreeMap<(Slot, i64), u32>,
+    /// Of a leaf: leases that may be taken back, the first to go first.
+    pub(crate) victims: BTreeSet<VictimKey>,
+    /// Of a leaf: its tickets.
+    pub(crate) queue: Queue,
+    /// The ticket that has its hold here.
+    pub(crate) hold: Option<Hold>,
+}
+
+impl Node {
+    pub(crate) fn new(parent: NodeId, path: TenantPath, own: bool) -> Self {
+        Self {
+            parent,
+            path,
+            tenant: None,
+            own,
+            children: Vec::new(),
+            weight: 1000,
+            weightless: false,
+            inactive: false,
+            usable: false,
+            stiff: false,
+            budgeted: false,
+            bounded: false,
+            burst: None,
+            bursting: BurstState::default(),
+            enforce: None,
+            cells: Vec::new(),
+            averages: Vec::new(),
+            running: 0,
+            waiting: 0,
+            reclaiming: 0,
+            marked: 0,
+            claimed: BTreeMap::new(),
+            victims: BTreeSet::new(),
+            queue: Queue::default(),
+            hold: None,
+        }
+    }
+
+    pub(crate) fn cell(&self, slot: Slot) -> &Cell {
+        self.cells.get(usize::from(slot)).unwrap_or(&Cell::EMPTY)
+    }
+
+    pub(crate) fn cell_mut(&mut self, slot: Slot) -> &mut Cell {
+        let at = usize::from(slot);
+        if self.cells.len() <= at {
+            self.cells.resize(at + 1, Cell::EMPTY);
+        }
+        &mut self.cells[at]
+    }
+}
+
+/// A resource that a pool knows.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) name: Resource,
+    /// None where the pool's capacity does not name it: then it has no guarantee, no borrowing and no share.
+    pub(crate) capacity: Option<i64>,
+    /// No lifecycle scales it.
+    pub(crate) stored: bool,
+    /// The configuration names it.
+    pub(crate) configured: bool,
+    /// Leases and tickets that name it.
+    pub(crate) named: u64,
+}
+
+/// What one asker's amount would do to one node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effect {
+    pub(crate) slot: Slot,
+    /// What is asked for.
+    pub(crate) amount: i64,
+    pub(crate) usage: i64,
+    pub(crate) occupied: i64,
+    pub(crate) occupied_after: i64,
+    pub(crate) guarantee: i64,
+    pub(crate) limit: i64,
+}
+
+impl Effect {
+    pub(crate) fn fits(&self) -> bool {
+        self.occupied_after <= self.limit
+            || (self.occupied_after == self.occupied && self.usage + self.amount <= self.limit)
+    }
+
+    pub(crate) fn within(&self) -> bool {
+        self.occupied_after <= self.guarantee
+    }
+}
+
+/// Somewhere counters are read: the pool's own sets, or a plan that is tried out.
+pub(crate) trait Counters {
+    fn tally(&self, pool: &PoolState, node: NodeId, slot: Slot) -> Tally;
+}
+
+impl Counters for Set {
+    fn tally(&self, pool: &PoolState, node: NodeId, slot: Slot) -> Tally {
+        let node = &pool.nodes[node as usize];
+        let set = if node.marked == 0 { Self::Now } else { *self };
+        node.cell(slot).tallies[set as usize]
+    }
+}
+
+/// The counters of a ledger that holds nothing.
+pub(crate) struct Empty;
+
+impl Counters for Empty {
+    fn tally(&self, pool: &PoolState, node: NodeId, slot: Slot) -> Tally {
+        let node = &pool.nodes[node as usize];
+        let cell = node.cell(slot);
+        let inner = if node.children.is_empty() { 0 } else { cell.base_inner(node, pool, slot) };
+        Tally { usage: 0, inner }
+    }
+}
+
+impl Cell {
+    fn base_inner(&self, node: &Node, pool: &PoolState, slot: Slot) -> i64 {
+        // Where the base is above what this node itself keeps, it is the children's.
+        if self.base > self.unlendable {
+            self.base
+        } else {
+            node.children.iter().map(|child| pool.nodes[*child as usize].cell(slot).base).sum()
+        }
+    }
+}
+
+/// Where an asker stands in the tree.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaf {
+    /// Its leaf; [`UNMADE`] for a member that is not made yet.
+    pub(crate) node: NodeId,
+    /// The member that would be made.
+    pub(crate) unmade: Option<Box<Unmade>>,
+}
+
+/// A member that would be made.
+#[derive(Clone, Debug)]
+pub(crate) struct Unmade {
+    pub(crate) parent: NodeId,
+    pub(crate) path: TenantPath,
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) inactive: bool,
+}
+
+impl Leaf {
+    pub(crate) fn at(node: NodeId) -> Self {
+        Self { node, unmade: None }
+    }
+}
+
+/// A pool as it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct PoolState {
+    pub(crate) spec: Pool,
+    pub(crate) known: Vec<Option<Known>>,
+    /// Places by name.
+    pub(crate) slots: Vec<(Resource, Slot)>,
+    pub(crate) nodes: Vec<Node>,
+    /// Nodes that are not in use.
+    pub(crate) spare: Vec<NodeId>,
+    /// Nodes by the place of their tenant in the ledger's table.
+    pub(crate) of_tenant: Vec<Option<NodeId>>,
+    pub(crate) claims: Claims,
+    /// Nodes where somebody has a hold.
+    pub(crate) held: BTreeSet<NodeId>,
+    /// Nodes with a bounded burst that is running or over.
+    pub(crate) bursting: BTreeSet<NodeId>,
+    /// Tickets by arrival.
+    pub(crate) arrivals: BTreeSet<(Time, Id)>,
+    /// Leases by admission; kept only where `min_runtime` is.
+    pub(crate) admissions: BTreeSet<(Time, Id)>,
+    /// Running leases whose length was declared, and its sum in nanoseconds.
+    pub(crate) declared: (u64, u128),
+    /// Lengths of the leases that ended, as a running mean in nanoseconds; none before the first.
+    pub(crate) observed_length: Option<u64>,
+}
+
+impl PoolState {
+    pub(crate) fn node(&self, node: NodeId) -> &Node {
+        &self.nodes[node as usize]
+    }
+
+    pub(crate) fn slot(&self, resource: &str) -> Option<Slot> {
+        let at = self.slots.binary_search_by(|(name, _)| name.as_str().cmp(resource)).ok()?;
+        Some(self.slots[at].1)
+    }
+
+    pub(crate) fn known(&self, slot: Slot) -> Option<&Known> {
+        self.known.get(usize::from(slot)).and_then(Option::as_ref)
+    }
+
+    /// The capacity of a resource; none where the pool's capacity does not name it.
+    pub(crate) fn capacity(&self, slot: Slot) -> Option<i64> {
+        self.known(slot).and_then(|known| known.capacity)
+    }
+
+    /// From `node` up to the root.
+    pub(crate) fn up(&self, node: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        let mut next = if node == UNMADE { None } else { Some(node) };
+        std::iter::from_fn(move || {
+            let node = next?;
+            next = (node != ROOT).then(|| self.nodes[node as usize].parent);
+            Some(node)
+        })
+    }
+
+    /// The path of a node, or of the member that would be made.
+    pub(crate) fn path_of<'a>(&'a self, leaf: &'a Leaf, node: NodeId) -> &'a TenantPath {
+        match &leaf.unmade {
+            Some(unmade) if node == UNMADE => &unmade.path,
+            _ => &self.node(node).path,
+        }
+    }
+
+    /// Goes up from the leaf, and says at every node what the ask would do there, by resource in the order of names.
+    pub(crate) fn climb<B>(
+        &self,
+        counters: &impl Counters,
+        leaf: &Leaf,
+        ask: &Ask,
+        mut visit: impl FnMut(NodeId, Effect) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let mut raises = [0i64; crate::amount::RESOURCES_MAX + 32];
+        for (raise, (_, amount)) in raises.iter_mut().zip(&ask.0) {
+            *raise = *amount;
+        }
+        let mut step = |node: NodeId, slot: Slot, amount: i64, raise: &mut i64, cell: &Cell, tally: Tally| {
+            let occupied = tally.occupied(cell);
+            let occupied_after = (tally.inner + *raise).max(cell.unlendable);
+            *raise = occupied_after - occupied;
+            visit(
+                node,
+                Effect {
+                    slot,
+                    amount,
+                    usage: tally.usage,
+                    occupied,
+                    occupied_after,
+                    guarantee: cell.guarantee,
+                    limit: cell.limit,
+                },
+            )
+        };
+        let mut first = leaf.node;
+        if let Some(unmade) = &leaf.unmade {
+            for (raise, (slot, amount)) in raises.iter_mut().zip(&ask.0) {
+                let cell = unmade.cells.get(usize::from(*slot)).unwrap_or(&Cell::EMPTY);
+                // Its parent does not count yet what the member would keep.
+                let kept = cell.unlendable;
+                step(UNMADE, *slot, *amount, raise, cell, Tally::default())?;
+                *raise += kept;
+            }
+            first = unmade.parent;
+        }
+        for node in self.up(first) {
+            let at = self.node(node);
+            for (raise, (slot, amount)) in raises.iter_mut().zip(&ask.0) {
+                step(node, *slot, *amount, raise, at.cell(*slot), counters.tally(self, node, *slot))?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Whether a request fits.
+    pub(crate) fn fits(&self, counters: &impl Counters, leaf: &Leaf, ask: &Ask) -> bool {
+        self.climb(
+            counters,
+            leaf,
+            ask,
+            |_, effect| {
+                if effect.fits() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            },
+        )
+        .is_continue()
+    }
+
+    /// Whether it stays within the guarantee of `node` in the resources that `which` picks.
+    pub(crate) fn within(
+        &self,
+        counters: &impl Counters,
+        leaf: &Leaf,
+        ask: &Ask,
+        node: NodeId,
+        which: impl Fn(Slot) -> bool,
+    ) -> bool {
+        self.climb(counters, leaf, ask, |at, effect| {
+            if at == node && which(effect.slot) && self.capacity(effect.slot).is_some() && !effect.within() {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })
+        .is_continue()
+    }
+
+    /// Where the request is blocked, from the leaf up.
+    pub(crate) fn blocked(&self, counters: &impl Counters, leaf: &Leaf, ask: &Ask) -> Vec<(NodeId, Slot)> {
+        let mut blocked = Vec::new();
+        let _: ControlFlow<()> = self.climb(counters, leaf, ask, |node, effect| {
+            if !effect.fits() {
+                blocked.push((node, effect.slot));
+            }
+            ControlFlow::Continue(())
+        });
+        blocked
+    }
+
+    /// What a node holds above its guarantee.
+    pub(crate) fn borrowed(&self, counters: &impl Counters, node: NodeId, slot: Slot) -> i64 {
+        if self.capacity(slot).is_none() {
+            return 0;
+        }
+        let cell = self.node(node).cell(slot);
+        (counters.tally(self, node, slot).occupied(cell) - cell.guarantee).max(0)
+    }
+
+    /// The weighted dominant share by which dispatch chooses.
+    pub(crate) fn share(&self, node: NodeId, now: Time) -> Share {
+        self.share_of(node, now, !self.spec.half_life.is_zero())
+    }
+
+    /// The weighted dominant share as it is shown: of what is held just now.
+    pub(crate) fn share_shown(&self, node: NodeId, now: Time) -> Share {
+        self.share_of(node, now, false)
+    }
+
+    fn share_of(&self, node: NodeId, now: Time, averaged: bool) -> Share {
+        let at = self.node(node);
+        let mut share = Share::ZERO;
+        for slot in 0..at.cells.len() as Slot {
+            let Some(capacity) = self.capacity(slot) else { continue };
+            let one = if averaged {
+                let average = at.averages.get(usize::from(slot)).copied().unwrap_or_default();
+                let usage = at.cell(slot).tallies[0].usage;
+                let amount = average.at(usage, now, self.spec.half_life);
+                Share::new(amount, capacity.saturating_mul(1 << crate::average::AVERAGE_BITS), at.weight)
+            } else {
+                let amount = match self.spec.share_of {
+                    ShareOf::Borrowed => self.borrowed(&Set::Now, node, slot),
+                    ShareOf::Usage => at.cell(slot).tallies[0].usage,
+                };
+                Share::new(amount.unsigned_abs().into(), capacity, at.weight)
+            };
+            share = share.max(one);
+        }
+        share
+    }
+
+    /// Adds to what is held under a leaf, in the sets that are named, or takes away with a negative sign.
+    pub(crate) fn add(&mut self, leaf: NodeId, ask: &Ask, sign: i64, now: bool, all: bool, owners: bool) {
+        let mut next = Some(leaf);
+        let mut raises: [[i64; 3]; crate::amount::RESOURCES_MAX + 32] = [[0; 3]; crate::amount::RESOURCES_MAX + 32];
+        let used = [now, all, owners].map(i64::from);
+        for (raise, (_, amount)) in raises.iter_mut().zip(&ask.0) {
+            *raise = used.map(|used| used * sign * amount);
+        }
+        while let Some(id) = next {
+            let node = &mut self.nodes[id as usize];
+            let same = node.marked == 0;
+            for (raise, (slot, amount)) in raises.iter_mut().zip(&ask.0) {
+                let cell = node.cell_mut(*slot);
+                let sets = if same { 1 } else { 3 };
+                for set in 0..sets {
+                    let tally = &mut cell.tallies[set];
+                    let before = tally.inner.max(cell.unlendable);
+                    tally.inner += raise[set];
+                    tally.usage += used[set] * sign * amount;
+                    raise[set] = tally.inner.max(cell.unlendable) - before;
+                }
+                if same {
+                    *raise = [raise[0]; 3];
+                }
+            }
+            next = (id != ROOT).then_some(node.parent);
+        }
+    }
+
+    /// From now on the plans are kept apart from now, from the leaf up; as often as they are marked.
+    pub(crate) fn mark(&mut self, leaf: NodeId) {
+        let mut next = Some(leaf);
+        while let Some(id) = next {
+            let node = &mut self.nodes[id as usize];
+            if node.marked == 0 {
+                for cell in &mut node.cells {
+                    cell.tallies = [cell.tallies[0]; 3];
+                }
+            }
+            node.marked += 1;
+            next = (id != ROOT).then_some(node.parent);
+        }
+    }
+
+    pub(crate) fn unmark(&mut self, leaf: NodeId) {
+        let mut next = Some(leaf);
+        while let Some(id) = next {
+            let node = &mut self.nodes[id as usize];
+            node.marked -= 1;
+            next = (id != ROOT).then_some(node.parent);
+        }
+    }
+
+    /// The tree as if nothing were held, for the audit.
+    pub(crate) fn forget_held(&mut self) {
+        for at in 0..self.nodes.len() {
+            let below: Vec<NodeId> = self.nodes[at].children.clone();
+            for slot in 0..self.nodes[at].cells.len() {
+                let inner = below.iter().map(|child| self.node(*child).cell(slot as Slot).base).sum();
+                self.nodes[at].cells[slot].tallies = [Tally { usage: 0, inner }; 3];
+            }
+            self.nodes[at].marked = 0;
+        }
+    }
+
+    /// Counts tickets, leases and leases that give way, from the leaf up.
+    pub(crate) fn count(&mut self, leaf: NodeId, running: i64, waiting: i64, reclaiming: i64) {
+        let mut next = Some(leaf);
+        while let Some(id) = next {
+            let node = &mut self.nodes[id as usize];
+            node.running = node.running.wrapping_add_signed(running);
+            node.waiting = node.waiting.wrapping_add_signed(waiting);
+            node.reclaiming = node.reclaiming.wrapping_add_signed(reclaiming);
+            next = (id != ROOT).then_some(node.parent);
+        }
+    }
+
+    /// Before usage changes under a leaf: takes in how long it was as it was.
+    pub(crate) fn pass_averages(&mut self, leaf: NodeId, ask: &Ask, now: Time) {
+        if self.spec.half_life.is_zero() {
+            return;
+        }
+        let half_life = self.spec.half_life;
+        let mut next = Some(leaf);
+        while let Some(id) = next {
+            let node = &mut self.nodes[id as usize];
+            for (slot, _) in &ask.0 {
+                let at = usize::from(*slot);
+                if node.averages.len() <= at {
+                    node.averages.resize(at + 1, Average::default());
+                }
+                let usage = node.cell(*slot).tallies[0].usage;
+                node.averages[at].pass(usage, now, half_life);
+            }
+            next = (id != ROOT).then_some(node.parent);
+        }
+    }
+
+    /// After usage changed under a leaf: starts and ends bursts.
+    pub(crate) fn pass_bursts(&mut self, leaf: NodeId, now: Time) {
+        if !self.node(leaf).bounded {
+            return;
+        }
+        let mut next = Some(leaf);
+        while let Some(id) = next {
+            let node = self.node(id);
+            next = (id != ROOT).then_some(node.parent);
+            if let Some(burst) = node.burst {
+                let above = (0..node.cells.len() as Slot).any(|slot| self.borrowed(&Set::Now, id, slot) > 0);
+                let state = &mut self.nodes[id as usize].bursting;
+                state.pass(above, burst, now);
+                if state.is_idle(burst, now) {
+                    *state = BurstState::default();
+                    self.bursting.remove(&id);
+                } else {
+                    self.bursting.insert(id);
+                }
+            }
+        }
+    }
+}

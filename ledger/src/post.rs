@@ -1,0 +1,850 @@
+//! What is posted: the only thing that changes a ledger, and cannot fail.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::amount::Amounts;
+use crate::config::Tenant;
+use crate::entry::{Entry, Guarantee, Place, Victim};
+use crate::hold::Hold;
+use crate::ledger::{
+    BudgetState, ENDED_MAX, LeaseRecord, Ledger, PoolIndex, TenantIndex, TenantState, TicketRecord, Timer,
+};
+use crate::name::{Holder, TenantPath};
+use crate::pool::{Ask, Known, NodeId, PoolState, ROOT, Slot};
+use crate::queue::{Shape, TicketKey};
+use crate::reclaim::{Claim, ClaimKey, VictimKey};
+use crate::request::{End, Ended, Id, Lease, ReasonCode, Request, Ticket};
+use crate::time::Time;
+use crate::tree::Ground;
+
+impl Ledger {
+    /// Applies an entry. It must be one that a question answered with, in the state that the question was asked in;
+    /// of what is not there (any more) an entry says nothing, and changes nothing.
+    pub fn post(&mut self, now: Time, entry: &Entry) {
+        self.posted += 1;
+        self.forget(now);
+        match entry {
+            Entry::Configured(changes) => self.reconfigure(now, changes),
+            Entry::Admitted { id, request, count, observed } => {
+                self.admit_new(now, *id, request, *count, *observed);
+            }
+            Entry::Queued { id, request } => self.queue_new(now, *id, request),
+            Entry::Dispatched { id, count } => self.dispatch(now, *id, *count),
+            Entry::Confirmed { id } => self.confirm_lease(now, *id),
+            Entry::Renewed { id, holder } => self.hear(now, *id, holder.as_ref()),
+            Entry::Resized { id, resources } => self.resize(now, *id, resources),
+            Entry::Ended { id, end } => self.end(now, *id, *end),
+            Entry::Claimed { id, owner, by, victims } => self.claim(*id, *owner, by, victims),
+            Entry::ClaimExtended { id, by, victims } => self.extend_claim(*id, by, victims),
+            Entry::ClaimDropped { id } => self.drop_claim(*id, true),
+            Entry::LetOff { lease } => self.let_off(*lease),
+            Entry::Held { id, place } => self.hold(now, *id, place),
+            Entry::HoldLost { id } => {
+                self.lose_hold(*id);
+            }
+            Entry::HoldTurned { id } => {
+                if let Some(node) = self.lose_hold(*id)
+                    && let Some(record) = self.tickets.get_mut(id)
+                {
+                    record.turned = Some((node, now));
+                }
+            }
+            Entry::Silenced { id } => self.silence(*id),
+            Entry::BudgetTurned { tenant, budget, started, ends } => {
+                self.turn_budget(tenant, budget.as_str(), *started, *ends);
+            }
+            Entry::MemberGone { tenant } => self.remove_member(tenant),
+            Entry::Drained { tenant } => {
+                self.draining.remove(tenant);
+                self.remove_tenants(now, tenant);
+            }
+            Entry::Resumed => self.resume(now),
+        }
+    }
+
+    fn forget(&mut self, now: Time) {
+        while let Some((at, id)) = self.endings.front().copied() {
+            if at.after(self.settings.remember) > now && self.endings.len() <= ENDED_MAX {
+                break;
+            }
+            self.endings.pop_front();
+            if let Some(ended) = self.ended.remove(&id)
+                && let Some(index) = self.by_path.get(&ended.request.tenant)
+                && let Some(tenant) = &mut self.tenants[*index as usize]
+                && tenant.requests.get(&ended.request.id) == Some(&id)
+            {
+                tenant.requests.remove(&ended.request.id);
+            }
+        }
+    }
+
+    // Requests.
+
+    fn admit_new(&mut self, now: Time, id: Id, request: &Arc<Request>, count: u32, observed: Option<ReasonCode>) {
+        let Some((pool, leaf)) = self.take_place(request) else { return };
+        self.next_id = self.next_id.max(id.0 + 1);
+        let resources = self.with_implied(pool, &request.resources);
+        self.name_resources(pool, &resources);
+        let confirmed = (!request.provisional).then_some(now);
+        let lease = Lease {
+            id,
+            request: Arc::clone(request),
+            resources,
+            count,
+            arrived: now,
+            admitted: now,
+            confirmed,
+            holder: request.holder.clone(),
+            expires: Time::NEVER,
+            deadline: None,
+            observed,
+        };
+        self.enter(request, id);
+        self.grant(now, pool, leaf, lease);
+    }
+
+    fn queue_new(&mut self, now: Time, id: Id, request: &Arc<Request>) {
+        let Some((pool, leaf)) = self.take_place(request) else { return };
+        self.next_id = self.next_id.max(id.0 + 1);
+        let resources = self.with_implied(pool, &request.resources);
+        self.name_resources(pool, &resources);
+        let ask = self.ask_of(pool, &resources, request.min_count);
+        let key = TicketKey::new(now, request.priority, self.pools[pool].spec.age_step, id);
+        let ticket = Ticket {
+            id,
+            request: Arc::clone(request),
+            resources,
+            arrived: now,
+            holder: request.holder.clone(),
+            heard: now,
+            silent: false,
+        };
+        self.enter(request, id);
+        let shape = Shape { ask, borrow: request.borrow };
+        self.take_ticket(TicketRecord { ticket, pool, leaf, shape, key, claim: None, hold: None, turned: None });
+    }
+
+    /// Puts a ticket into its queue, and counts it.
+    pub(crate) fn take_ticket(&mut self, record: TicketRecord) {
+        let (id, arrived) = (record.ticket.id, record.ticket.arrived);
+        let pool = &mut self.pools[record.pool];
+        pool.count(record.leaf, 0, 1, 0);
+        pool.arrivals.insert((arrived, id));
+        let queue = &mut pool.nodes[record.leaf as usize].queue;
+        queue.len += 1;
+        if !record.ticket.silent {
+            queue.order.insert(record.key);
+            queue.open(&record.shape, record.key, arrived);
+        }
+        for (at, timer) in ticket_timers(&self.pools[record.pool], &record.ticket) {
+            self.timers.insert((at, timer));
+        }
+        self.tickets.insert(id, record);
+    }
+
+    /// Takes a ticket out of its queue, with its claim and its hold.
+    fn leave_ticket(&mut self, id: Id) -> Option<TicketRecord> {
+        self.lose_hold(id);
+        self.drop_claim(id, false);
+        let record = self.tickets.remove(&id)?;
+        for (at, timer) in ticket_timers(&self.pools[record.pool], &record.ticket) {
+            self.timers.remove(&(at, timer));
+        }
+        let pool = &mut self.pools[record.pool];
+        pool.count(record.leaf, 0, -1, 0);
+        pool.arrivals.remove(&(record.ticket.arrived, id));
+        let queue = &mut pool.nodes[record.leaf as usize].queue;
+        queue.len -= 1;
+        queue.order.remove(&record.key);
+        queue.shut(&record.shape, record.key, record.ticket.arrived);
+        Some(record)
+    }
+
+    fn dispatch(&mut self, now: Time, id: Id, count: u32) {
+        let Some(record) = self.leave_ticket(id) else { return };
+        let Ticket { id, request, resources, arrived, holder, .. } = record.ticket;
+        let lease = Lease {
+            id,
+            request,
+            resources,
+            count,
+            arrived,
+            admitted: now,
+            confirmed: None,
+            holder,
+            expires: Time::NEVER,
+            deadline: None,
+            observed: None,
+        };
+        self.grant(now, record.pool, record.leaf, lease);
+    }
+
+    /// Counts a new lease, and charges it.
+    fn grant(&mut self, now: Time, pool: PoolIndex, leaf: NodeId, mut lease: Lease) {
+        lease.expires = expiry(&self.pools[pool], &lease, now);
+        let ask = self.ask_of(pool, &lease.resources, lease.count);
+        self.charge(pool, leaf, &ask);
+        self.pools[pool].pass_averages(leaf, &ask, now);
+        let charged = self.pools[pool].node(leaf).budgeted.then(|| self.total(pool, &ask));
+        self.take_lease(LeaseRecord { lease, pool, leaf, ask, charged, victim: None });
+        self.pools[pool].pass_bursts(leaf, now);
+    }
+
+    /// Counts a lease.
+    pub(crate) fn take_lease(&mut self, record: LeaseRecord) {
+        let id = record.lease.id;
+        let pool = &mut self.pools[record.pool];
+        pool.add(record.leaf, &record.ask, 1, true, true, true);
+        pool.count(record.leaf, 1, 0, 0);
+        if let Some(key) = victim_key(&record.lease) {
+            pool.nodes[record.leaf as usize].victims.insert(key);
+        }
+        if !pool.spec.min_runtime.is_zero() {
+            pool.admissions.insert((record.lease.admitted, id));
+        }
+        if let Some(length) = record.lease.request.expected_duration {
+            pool.declared.0 += 1;
+            pool.declared.1 += length.as_nanos();
+        }
+        if record.lease.expires != Time::NEVER {
+            self.timers.insert((record.lease.expires, Timer::LeaseEnd(id)));
+        }
+        self.leases.insert(id, record);
+    }
+
+    fn confirm_lease(&mut self, now: Time, id: Id) {
+        let Some(record) = self.leases.get_mut(&id) else { return };
+        record.lease.confirmed = record.lease.confirmed.or(Some(now));
+        self.prolong(now, id);
+    }
+
+    /// Gives a lease its whole time to live again.
+    fn prolong(&mut self, now: Time, id: Id) {
+        let Some(record) = self.leases.get_mut(&id) else { return };
+        let expires = expiry(&self.pools[record.pool], &record.lease, now);
+        if expires != record.lease.expires {
+            self.timers.remove(&(record.lease.expires, Timer::LeaseEnd(id)));
+            record.lease.expires = expires;
+            if expires != Time::NEVER {
+                self.timers.insert((expires, Timer::LeaseEnd(id)));
+            }
+        }
+    }
+
+    fn hear(&mut self, now: Time, id: Id, holder: Option<&Holder>) {
+        if let Some(record) = self.leases.get_mut(&id) {
+            record.lease.confirmed = record.lease.confirmed.or(Some(now));
+            if let Some(holder) = holder
+                && record.lease.holder.as_ref() != Some(holder)
+            {
+                let old = record.lease.holder.replace(holder.clone());
+                self.hand_over(id, old.as_ref(), holder);
+            }
+            self.prolong(now, id);
+            return;
+        }
+        let Some(record) = self.tickets.get_mut(&id) else { return };
+        let pool = &mut self.pools[record.pool];
+        let old_timers = ticket_timers(pool, &record.ticket);
+        record.ticket.heard = now;
+        if record.ticket.silent {
+            record.ticket.silent = false;
+            let queue = &mut pool.nodes[record.leaf as usize].queue;
+            queue.order.insert(record.key);
+            queue.open(&record.shape, record.key, record.ticket.arrived);
+        }
+        let new_timers = ticket_timers(pool, &record.ticket);
+        for (at, timer) in old_timers {
+            self.timers.remove(&(at, timer));
+        }
+        for (at, timer) in new_timers {
+            self.timers.insert((at, timer));
+        }
+        if let Some(holder) = holder
+            && record.ticket.holder.as_ref() != Some(holder)
+        {
+            let old = record.ticket.holder.replace(holder.clone());
+            self.hand_over(id, old.as_ref(), holder);
+        }
+    }
+
+    fn silence(&mut self, id: Id) {
+        self.lose_hold(id);
+        self.drop_claim(id, false);
+        let Some(record) = self.tickets.get_mut(&id) else { return };
+        let pool = &mut self.pools[record.pool];
+        for (at, timer) in ticket_timers(pool, &record.ticket) {
+            self.timers.remove(&(at, timer));
+        }
+        record.ticket.silent = true;
+        let queue = &mut pool.nodes[record.leaf as usize].queue;
+        queue.order.remove(&record.key);
+        queue.shut(&record.shape, record.key, record.ticket.arrived);
+        for (at, timer) in ticket_timers(pool, &record.ticket) {
+            self.timers.insert((at, timer));
+        }
+    }
+
+    fn resize(&mut self, now: Time, id: Id, resources: &Amounts) {
+        let Some(record) = self.leases.get(&id) else { return };
+        let (at, leaf, count, old, victim) =
+            (record.pool, record.leaf, record.lease.count, record.ask.clone(), record.victim);
+        self.name_resources(at, resources);
+        let ask = self.ask_of(at, resources, count);
+        let more = Ask(ask
+            .0
+            .iter()
+            .map(|(slot, amount)| (*slot, amount - old.of(*slot)))
+            .filter(|(_, more)| *more > 0)
+            .collect());
+        self.charge(at, leaf, &more);
+        let more = self.total(at, &more);
+        let pool = &mut self.pools[at];
+        pool.pass_averages(leaf, &old, now);
+        pool.pass_averages(leaf, &ask, now);
+        // A lease that gives way is gone from the plans already.
+        let planned = victim.is_none();
+        pool.add(leaf, &old, -1, true, planned, planned);
+        pool.add(leaf, &ask, 1, true, planned, planned);
+        pool.pass_bursts(leaf, now);
+        let Some(record) = self.leases.get_mut(&id) else { return };
+        let before = std::mem::replace(&mut record.lease.resources, resources.clone());
+        record.ask = ask;
+        if let Some(charged) = &mut record.charged {
+            let added = more.iter().filter(|(name, _)| charged.get(name.as_str()).is_none());
+            let summed = charged
+                .iter()
+                .map(|(name, amount)| (name.clone(), amount + more.get(name.as_str()).unwrap_or(0)))
+                .chain(added.map(|(name, amount)| (name.clone(), amount)))
+                .collect();
+            *charged = Amounts::merged(summed);
+        }
+        self.unname_resources(at, &before);
+    }
+
+    fn end(&mut self, now: Time, id: Id, end: End) {
+        let (request, holder, admitted) = if let Some(record) = self.leave_ticket(id) {
+            self.unname_resources(record.pool, &record.ticket.resources);
+            self.leave_tenants(now, &record.ticket.request.tenant);
+            (record.ticket.request, record.ticket.holder, false)
+        } else if let Some(record) = self.leave_lease(now, id) {
+            (record.lease.request, record.lease.holder, true)
+        } else {
+            return;
+        };
+        if let Some(holder) = &holder {
+            self.leave_holder(id, holder);
+        }
+        self.ended.insert(id, Ended { id, request, end, admitted, at: now });
+        self.endings.push_back((now, id));
+    }
+
+    fn leave_lease(&mut self, now: Time, id: Id) -> Option<LeaseRecord> {
+        let record = self.leases.remove(&id)?;
+        let LeaseRecord { lease, pool: at, leaf, ask, .. } = &record;
+        self.timers.remove(&(lease.expires, Timer::LeaseEnd(id)));
+        let pool = &mut self.pools[*at];
+        pool.pass_averages(*leaf, ask, now);
+        let planned = record.victim.is_none();
+        pool.add(*leaf, ask, -1, true, planned, planned);
+        pool.count(*leaf, -1, 0, -i64::from(!planned));
+        if let Some(number) = record.victim {
+            pool.claims.victims.remove(&number);
+            pool.unmark(*leaf);
+            if let Some(deadline) = lease.deadline {
+                self.timers.remove(&(deadline, Timer::Deadline(id)));
+            }
+        }
+        if let Some(key) = victim_key(lease) {
+            pool.nodes[*leaf as usize].victims.remove(&key);
+        }
+        pool.admissions.remove(&(lease.admitted, id));
+        if let Some(length) = lease.request.expected_duration {
+            pool.declared.0 -= 1;
+            pool.declared.1 -= length.as_nanos();
+        }
+        let length = crate::time::nanos_of(now.since(lease.admitted));
+        pool.observed_length = Some(pool.observed_length.map_or(length, |mean| mean - mean / 16 + length / 16));
+        pool.pass_bursts(*leaf, now);
+        if lease.confirmed.is_none()
+            && let Some(charged) = &record.charged
+        {
+            self.refund(*at, *leaf, charged, lease.admitted);
+        }
+        self.unname_resources(*at, &record.lease.resources);
+        self.leave_tenants(now, &record.lease.request.tenant);
+        Some(record)
+    }
+
+    // Claims.
+
+    fn claim(&mut self, id: Id, owner: bool, by: &[Guarantee], victims: &[Victim]) {
+        let Some(record) = self.tickets.get(&id) else { return };
+        if record.claim.is_some() {
+            return;
+        }
+        let (at, leaf, shape, key, arrived) =
+            (record.pool, record.leaf, record.shape.clone(), record.key, record.ticket.arrived);
+        self.choose(at, victims);
+        let by = self.nodes_of(at, by);
+        let pool = &mut self.pools[at];
+        let claim_key = ClaimKey { borrower: !owner, made: pool.claims.next_claim };
+        pool.claims.next_claim += 1;
+        let counts_on = pool.claims.next_victim;
+        pool.nodes[leaf as usize].queue.shut(&shape, key, arrived);
+        take_claim(pool, claim_key, Claim { ticket: id, leaf, ask: shape.ask, by, counts_on });
+        if let Some(record) = self.tickets.get_mut(&id) {
+            record.claim = Some(claim_key);
+        }
+        self.lose_hold(id);
+    }
+
+    fn extend_claim(&mut self, id: Id, by: &[Guarantee], victims: &[Victim]) {
+        let Some((at, key)) = self.tickets.get(&id).and_then(|record| Some((record.pool, record.claim?))) else {
+            return;
+        };
+        self.choose(at, victims);
+        let by = self.nodes_of(at, by);
+        let claims = &mut self.pools[at].claims;
+        let counts_on = claims.next_victim;
+        if let Some(claim) = claims.order.get_mut(&key) {
+            claim.by = by;
+            claim.counts_on = counts_on;
+        }
+    }
+
+    /// Ends a ticket's claim; `open` puts the ticket back into its line.
+    fn drop_claim(&mut self, id: Id, open: bool) {
+        let Some(record) = self.tickets.get_mut(&id) else { return };
+        let Some(key) = record.claim.take() else { return };
+        let pool = &mut self.pools[record.pool];
+        if let Some(claim) = pool.claims.order.remove(&key) {
+            pool.add(claim.leaf, &claim.ask, -1, false, true, !key.borrower);
+            pool.unmark(claim.leaf);
+            count_claimed(pool, &claim, -1);
+        }
+        if open && !record.ticket.silent {
+            pool.nodes[record.leaf as usize].queue.open(&record.shape, record.key, record.ticket.arrived);
+        }
+    }
+
+    /// Leases give way.
+    fn choose(&mut self, at: PoolIndex, victims: &[Victim]) {
+        for Victim { lease, deadline } in victims {
+            let number = self.pools[at].claims.next_victim;
+            self.pools[at].claims.next_victim += 1;
+            self.give_way(*lease, *deadline, number);
+        }
+    }
+
+    /// A lease gives way, as the victim of that number.
+    pub(crate) fn give_way(&mut self, lease: Id, deadline: Time, number: u64) {
+        let Some(record) = self.leases.get_mut(&lease) else { return };
+        if record.victim.is_some() {
+            return;
+        }
+        let pool = &mut self.pools[record.pool];
+        if let Some(key) = victim_key(&record.lease) {
+            pool.nodes[record.leaf as usize].victims.remove(&key);
+        }
+        record.victim = Some(number);
+        record.lease.deadline = Some(deadline);
+        pool.claims.victims.insert(number, lease);
+        pool.mark(record.leaf);
+        pool.add(record.leaf, &record.ask, -1, false, true, true);
+        pool.count(record.leaf, 0, 0, 1);
+        self.timers.insert((deadline, Timer::Deadline(lease)));
+    }
+
+    fn let_off(&mut self, lease: Id) {
+        let Some(record) = self.leases.get_mut(&lease) else { return };
+        let Some(number) = record.victim.take() else { return };
+        if let Some(deadline) = record.lease.deadline.take() {
+            self.timers.remove(&(deadline, Timer::Deadline(lease)));
+        }
+        let pool = &mut self.pools[record.pool];
+        pool.claims.victims.remove(&number);
+        pool.add(record.leaf, &record.ask, 1, false, true, true);
+        pool.unmark(record.leaf);
+        pool.count(record.leaf, 0, 0, -1);
+        if let Some(key) = victim_key(&record.lease) {
+            pool.nodes[record.leaf as usize].victims.insert(key);
+        }
+    }
+
+    pub(crate) fn nodes_of(&self, at: PoolIndex, by: &[Guarantee]) -> Vec<(NodeId, Vec<Slot>)> {
+        let pool = &self.pools[at];
+        by.iter()
+            .filter_map(|Guarantee { place, resources }| {
+                let node = self.node_of(at, place)?;
+                let slots = resources.iter().filter_map(|name| pool.slot(name.as_str())).collect();
+                Some((node, slots))
+            })
+            .collect()
+    }
+
+    pub(crate) fn node_of(&self, at: PoolIndex, place: &Place) -> Option<NodeId> {
+        if place.tenant.is_root() {
+            return Some(ROOT);
+        }
+        let pool = &self.pools[at];
+        let node = pool.of_tenant[*self.by_path.get(&place.tenant)? as usize]?;
+        if !place.own {
+            return Some(node);
+        }
+        pool.node(node).children.first().copied().filter(|child| pool.node(*child).own)
+    }
+
+    // Holds.
+
+    fn hold(&mut self, now: Time, id: Id, place: &Place) {
+        let Some(at) = self.tickets.get(&id).map(|record| record.pool) else { return };
+        let Some(node) = self.node_of(at, place) else { return };
+        let Some(record) = self.tickets.get_mut(&id) else { return };
+        let waits = match record.turned {
+            Some((turned, since)) if turned == node => (since, id),
+            _ => (record.ticket.arrived, id),
+        };
+        record.hold = Some(node);
+        let pool = &mut self.pools[at];
+        pool.nodes[node as usize].hold = Some(Hold { ticket: id, since: now, waits });
+        pool.held.insert(node);
+    }
+
+    fn lose_hold(&mut self, id: Id) -> Option<NodeId> {
+        let record = self.tickets.get_mut(&id)?;
+        let node = record.hold.take()?;
+        let pool = &mut self.pools[record.pool];
+        pool.nodes[node as usize].hold = None;
+        pool.held.remove(&node);
+        Some(node)
+    }
+
+    // Budgets.
+
+    fn charge(&mut self, at: PoolIndex, leaf: NodeId, ask: &Ask) {
+        if !self.pools[at].node(leaf).budgeted {
+            return;
+        }
+        let mut charges = Vec::new();
+        self.each_budget(at, leaf, ask, |_, index, number, _, amount| charges.push((index, number, amount)));
+        for (index, number, amount) in charges {
+            if let Some(tenant) = &mut self.tenants[index as usize] {
+                let budget = &mut tenant.budgets[number];
+                budget.used = budget.used.saturating_add(amount);
+            }
+        }
+    }
+
+    /// Gives back what was charged in the running period, to a lease that was never confirmed.
+    fn refund(&mut self, at: PoolIndex, leaf: NodeId, charged: &Amounts, admitted: Time) {
+        let charged = &self.ask_of(at, charged, 1);
+        let mut refunds = Vec::new();
+        self.each_budget(at, leaf, charged, |_, index, number, budget, amount| {
+            if admitted >= budget.started {
+                refunds.push((index, number, amount));
+            }
+        });
+        for (index, number, amount) in refunds {
+            if let Some(tenant) = &mut self.tenants[index as usize] {
+                let budget = &mut tenant.budgets[number];
+                budget.used = budget.used.saturating_sub(amount);
+            }
+        }
+    }
+
+    fn turn_budget(&mut self, tenant: &TenantPath, name: &str, started: Time, ends: Time) {
+        let Some(index) = self.by_path.get(tenant).copied() else { return };
+        let Some(tenant) = &mut self.tenants[index as usize] else { return };
+        let Some(number) = tenant.budgets.iter().position(|budget| budget.spec.name.as_str() == name) else { return };
+        let budget = &mut tenant.budgets[number];
+        self.timers.remove(&(budget.ends, Timer::BudgetTurn(index, number as u32)));
+        (budget.used, budget.started, budget.ends) = (0, started, ends);
+        self.timers.insert((ends, Timer::BudgetTurn(index, number as u32)));
+    }
+
+    /// What an ask names, by name.
+    fn total(&self, at: PoolIndex, ask: &Ask) -> Amounts {
+        let pool = &self.pools[at];
+        Amounts::merged(
+            ask.0
+                .iter()
+                .filter_map(|(slot, amount)| Some((pool.known(*slot)?.name.clone(), amount.unsigned_abs())))
+                .collect(),
+        )
+    }
+
+    // Tenants, holders and names.
+
+    /// Where a request goes; makes the member it is of.
+    fn take_place(&mut self, request: &Request) -> Option<(PoolIndex, NodeId)> {
+        let pool = self.pool_index(request.pool.as_str())?;
+        if !self.by_path.contains_key(&request.tenant) {
+            self.make_member(&request.tenant)?;
+        }
+        let leaf = self.leaf(pool, &request.tenant).ok()?;
+        Some((pool, leaf.node))
+    }
+
+    /// A request comes under its tenant and its holder.
+    fn enter(&mut self, request: &Request, id: Id) {
+        if let Some(holder) = &request.holder {
+            self.holders.entry(holder.clone()).or_default().insert(id);
+        }
+        self.enter_tenants(request, id);
+    }
+
+    fn hand_over(&mut self, id: Id, old: Option<&Holder>, new: &Holder) {
+        if let Some(old) = old {
+            self.leave_holder(id, old);
+        }
+        self.holders.entry(new.clone()).or_default().insert(id);
+    }
+
+    fn leave_holder(&mut self, id: Id, holder: &Holder) {
+        if let Some(held) = self.holders.get_mut(holder) {
+            held.remove(&id);
+            if held.is_empty() {
+                self.holders.remove(holder);
+            }
+        }
+    }
+
+    /// Counts one more lease or ticket for a tenant and those above it.
+    fn enter_tenants(&mut self, request: &Request, id: Id) {
+        let mut next = self.by_path.get(&request.tenant).copied();
+        if let Some(tenant) = next.and_then(|index| self.tenants[index as usize].as_mut()) {
+            tenant.requests.insert(request.id.clone(), id);
+        }
+        while let Some(index) = next {
+            let Some(tenant) = &mut self.tenants[index as usize] else { break };
+            tenant.holding += 1;
+            if let Some(idle) = tenant.idle.take() {
+                let keep = tenant.parent;
+                let keep = keep.and_then(|parent| self.member_keep(parent)).unwrap_or_default();
+                self.timers.remove(&(idle.after(keep), Timer::MemberEnd(index)));
+            }
+            next = self.tenants[index as usize].as_ref().and_then(|tenant| tenant.parent);
+        }
+    }
+
+    fn leave_tenants(&mut self, now: Time, path: &TenantPath) {
+        let mut next = self.by_path.get(path).copied();
+        while let Some(index) = next {
+            let Some(tenant) = &mut self.tenants[index as usize] else { break };
+            tenant.holding -= 1;
+            let (parent, idle) = (tenant.parent, tenant.made && tenant.holding == 0);
+            if idle {
+                tenant.idle = Some(now);
+                let keep = parent.and_then(|parent| self.member_keep(parent)).unwrap_or_default();
+                self.timers.insert((now.after(keep), Timer::MemberEnd(index)));
+            }
+            next = parent;
+        }
+    }
+
+    pub(crate) fn member_keep(&self, parent: TenantIndex) -> Option<Duration> {
+        self.tenant_at(parent)?.spec.members.as_ref().map(|members| members.keep)
+    }
+
+    fn make_member(&mut self, path: &TenantPath) -> Option<()> {
+        let parent = self.tenant_index(path.parent()?.as_str())?;
+        let members = self.tenant_at(parent)?.spec.members.clone()?;
+        let mut spec = Tenant::new(path.clone());
+        spec.kind = members.kind;
+        spec.source = self.tenant_at(parent)?.spec.source;
+        if let Some(class) = members.class {
+            let quota = crate::config::Quota { class: Some(class), ..Default::default() };
+            spec.quotas = self.pools.iter().map(|pool| (pool.spec.name.clone(), quota.clone())).collect();
+        }
+        let index = self.insert_tenant(spec, true);
+        let order = [];
+        let Self { settings, classes, tenants, pools, .. } = self;
+        let ground = Ground { settings, classes, tenants, order: &order };
+        for pool in pools {
+            let Some(above) = pool.of_tenant.get(parent as usize).copied().flatten() else { continue };
+            ground.plant(pool, index);
+            ground.level(pool, above);
+        }
+        Some(())
+    }
+
+    /// Adds a tenant to the table.
+    pub(crate) fn insert_tenant(&mut self, spec: Tenant, made: bool) -> TenantIndex {
+        let parent = spec.path.parent().and_then(|path| self.tenant_index(path.as_str()));
+        let path = spec.path.clone();
+        let budgets = spec
+            .budgets
+            .iter()
+            .map(|spec| BudgetState { spec: spec.clone(), used: 0, started: Time::EPOCH, ends: Time::EPOCH })
+            .collect();
+        let state = TenantState {
+            spec,
+            parent,
+            children: 0,
+            members: 0,
+            made,
+            budgets,
+            requests: Default::default(),
+            holding: 0,
+            idle: None,
+            revision: self.posted,
+        };
+        let index =
+            match self.tenants.iter().position(Option::is_none).filter(|_| self.by_path.len() < self.tenants.len()) {
+                Some(free) => {
+                    self.tenants[free] = Some(state);
+                    free as TenantIndex
+                }
+                None => {
+                    self.tenants.push(Some(state));
+                    (self.tenants.len() - 1) as TenantIndex
+                }
+            };
+        if let Some(parent) = parent.and_then(|parent| self.tenants[parent as usize].as_mut()) {
+            parent.children += 1;
+            parent.members += u32::from(made);
+        }
+        self.by_path.insert(path, index);
+        index
+    }
+
+    fn remove_member(&mut self, path: &TenantPath) {
+        let Some(index) = self.by_path.get(path).copied() else { return };
+        let Some(state) = self.tenants[index as usize].take() else { return };
+        self.by_path.remove(path);
+        if let (Some(idle), Some(parent)) = (state.idle, state.parent) {
+            let keep = self.member_keep(parent).unwrap_or_default();
+            self.timers.remove(&(idle.after(keep), Timer::MemberEnd(index)));
+        }
+        if let Some(parent) = state.parent.and_then(|parent| self.tenants[parent as usize].as_mut()) {
+            parent.children -= 1;
+            parent.members -= u32::from(state.made);
+        }
+        let order = [];
+        let Self { settings, classes, tenants, pools, .. } = self;
+        let ground = Ground { settings, classes, tenants, order: &order };
+        for pool in pools {
+            let Some(node) = pool.of_tenant.get_mut(index as usize).and_then(Option::take) else { continue };
+            let parent = pool.node(node).parent;
+            for slot in 0..pool.known.len() as Slot {
+                pool.set_level(node, slot, 0, 0, 0);
+            }
+            pool.nodes[parent as usize].children.retain(|child| *child != node);
+            pool.bursting.remove(&node);
+            pool.spare.push(node);
+            ground.level(pool, parent);
+        }
+    }
+
+    /// Counts resources that a lease or ticket names; what the pool does not know gets a place.
+    pub(crate) fn name_resources(&mut self, at: PoolIndex, resources: &Amounts) {
+        let pool = &mut self.pools[at];
+        for (name, _) in resources.iter() {
+            let slot = match pool.slot(name.as_str()) {
+                Some(slot) => slot,
+                None => {
+                    let known =
+                        Known { name: name.clone(), capacity: None, stored: false, configured: false, named: 0 };
+                    let slot = match pool.known.iter().position(Option::is_none) {
+                        Some(free) => {
+                            pool.known[free] = Some(known);
+                            free as Slot
+                        }
+                        None => {
+                            pool.known.push(Some(known));
+                            (pool.known.len() - 1) as Slot
+                        }
+                    };
+                    let before = pool.slots.partition_point(|(other, _)| other < name);
+                    pool.slots.insert(before, (name.clone(), slot));
+                    slot
+                }
+            };
+            if let Some(known) = &mut pool.known[usize::from(slot)] {
+                known.named += 1;
+            }
+        }
+    }
+
+    fn unname_resources(&mut self, at: PoolIndex, resources: &Amounts) {
+        let pool = &mut self.pools[at];
+        for (name, _) in resources.iter() {
+            let Some(slot) = pool.slot(name.as_str()) else { continue };
+            let Some(known) = &mut pool.known[usize::from(slot)] else { continue };
+            known.named -= 1;
+            if known.named == 0 && !known.configured {
+                pool.known[usize::from(slot)] = None;
+                pool.slots.retain(|(_, other)| *other != slot);
+            }
+        }
+    }
+
+    fn resume(&mut self, now: Time) {
+        let leases: Vec<Id> = self.leases.keys().copied().collect();
+        for id in leases {
+            self.prolong(now, id);
+        }
+        let tickets: Vec<Id> = self.tickets.keys().copied().collect();
+        for id in tickets {
+            self.hear(now, id, None);
+        }
+    }
+}
+
+/// Adds a claim to a pool.
+pub(crate) fn take_claim(pool: &mut PoolState, key: ClaimKey, claim: Claim) {
+    pool.mark(claim.leaf);
+    pool.add(claim.leaf, &claim.ask, 1, false, true, !key.borrower);
+    count_claimed(pool, &claim, 1);
+    pool.claims.order.insert(key, claim);
+}
+
+fn count_claimed(pool: &mut PoolState, claim: &Claim, sign: i32) {
+    let path: Vec<NodeId> = pool.up(claim.leaf).collect();
+    for node in path {
+        let claimed = &mut pool.nodes[node as usize].claimed;
+        for (slot, amount) in &claim.ask.0 {
+            let count = claimed.entry((*slot, *amount)).or_insert(0);
+            *count = count.wrapping_add_signed(sign);
+            if *count == 0 {
+                claimed.remove(&(*slot, *amount));
+            }
+        }
+    }
+}
+
+/// A lease's place among those that may be taken back; none where it may not.
+pub(crate) fn victim_key(lease: &Lease) -> Option<VictimKey> {
+    let may = lease.observed.is_none() && lease.request.borrow && lease.deadline.is_none();
+    may.then_some((lease.request.priority, Reverse(lease.admitted), Reverse(lease.arrived), Reverse(lease.id)))
+}
+
+/// When a lease ends unless its holder is heard.
+fn expiry(pool: &PoolState, lease: &Lease, now: Time) -> Time {
+    let ttl = lease.request.ttl.unwrap_or(pool.spec.lease_ttl);
+    let span = match lease.confirmed {
+        None if !pool.spec.confirm_within.is_zero() => pool.spec.confirm_within,
+        _ => ttl,
+    };
+    if span.is_zero() { Time::NEVER } else { now.after(span) }
+}
+
+/// What waits for a ticket.
+pub(crate) fn ticket_timers(pool: &PoolState, ticket: &Ticket) -> Vec<(Time, Timer)> {
+    let mut timers = Vec::new();
+    if !pool.spec.max_wait.is_zero() {
+        timers.push((ticket.arrived.after(pool.spec.max_wait), Timer::TicketEnd(ticket.id)));
+    }
+    let ttl = pool.spec.ticket_ttl;
+    if !ttl.is_zero() {
+        timers.push(if ticket.silent {
+            (ticket.heard.after(ttl * 10), Timer::SilentEnd(ticket.id))
+        } else {
+            (ticket.heard.after(ttl), Timer::Silence(ticket.id))
+        });
+    }
+    timers
+}

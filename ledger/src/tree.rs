@@ -1,0 +1,389 @@
+//! From the configuration to a pool's tree: nodes, effective guarantees, limits.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::amount::Level;
+use crate::burst::BurstState;
+use crate::config::{Burst, Class, Enforce, Lifecycle, Lifecycles, Pool, Quota, Settings};
+use crate::ledger::{TenantIndex, TenantState};
+use crate::name::{Name, Resource};
+use crate::pool::{Cell, Known, NO_LIMIT, Node, NodeId, PoolState, ROOT, Slot, Tally};
+
+/// A quota with its class filled in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Resolved<'a> {
+    own: Option<&'a Quota>,
+    class: Option<&'a Quota>,
+}
+
+impl<'a> Resolved<'a> {
+    pub(crate) fn new(quota: Option<&'a Quota>, classes: &'a BTreeMap<Name, (Class, u64)>) -> Self {
+        let class = quota.and_then(|quota| quota.class.as_ref());
+        Self { own: quota, class: class.and_then(|name| classes.get(name)).map(|(class, _)| &class.quota) }
+    }
+
+    /// From a quota and its class.
+    pub(crate) fn of(own: Option<&'a Quota>, class: Option<&'a Quota>) -> Self {
+        Self { own, class }
+    }
+
+    fn pick<T>(&self, field: impl Fn(&'a Quota) -> Option<T>) -> Option<T> {
+        self.own.and_then(&field).or_else(|| self.class.and_then(&field))
+    }
+
+    pub(crate) fn guaranteed(&self, resource: &str) -> Option<Level> {
+        self.pick(|quota| quota.guaranteed.as_ref()).and_then(|levels| levels.get(resource))
+    }
+
+    pub(crate) fn limit(&self, resource: &str) -> Option<Level> {
+        self.pick(|quota| quota.limit.as_ref()).and_then(|levels| levels.get(resource))
+    }
+
+    pub(crate) fn lendable(&self, resource: &str) -> Option<Level> {
+        self.pick(|quota| quota.lendable.as_ref()).and_then(|levels| levels.get(resource))
+    }
+
+    pub(crate) fn burst(&self) -> Option<Burst> {
+        self.pick(|quota| quota.burst)
+    }
+
+    pub(crate) fn enforce(&self) -> Option<Enforce> {
+        self.pick(|quota| quota.enforce)
+    }
+
+    /// Every resource that it names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'a Resource> {
+        [self.pick(|q| q.guaranteed.as_ref()), self.pick(|q| q.limit.as_ref()), self.pick(|q| q.lendable.as_ref())]
+            .into_iter()
+            .flatten()
+            .flat_map(|levels| levels.iter().map(|(name, _)| name))
+    }
+}
+
+/// What a pool's tree is made of.
+pub(crate) struct Ground<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) classes: &'a BTreeMap<Name, (Class, u64)>,
+    pub(crate) tenants: &'a [Option<TenantState>],
+    /// In the order of paths.
+    pub(crate) order: &'a [TenantIndex],
+}
+
+impl Ground<'_> {
+    fn tenant(&self, index: TenantIndex) -> &TenantState {
+        match &self.tenants[index as usize] {
+            Some(tenant) => tenant,
+            None => unreachable!("only tenants that are there are in the order"),
+        }
+    }
+
+    pub(crate) fn quota(&self, index: TenantIndex, pool: &str) -> Resolved<'_> {
+        Resolved::new(self.tenant(index).spec.quota(pool), self.classes)
+    }
+
+    fn stored(&self, resource: &str) -> bool {
+        self.settings.storage_resources.iter().any(|name| name.as_str() == resource)
+    }
+
+    /// The pool's tree without a lease, a ticket or a claim; `named` are resources that leases and tickets name.
+    pub(crate) fn grow(&self, spec: Pool, named: &BTreeSet<Resource>) -> PoolState {
+        let mut names: BTreeSet<Resource> = named.clone();
+        let mut configured: BTreeSet<Resource> = BTreeSet::new();
+        configured.extend(spec.capacity.iter().map(|(name, _)| name.clone()));
+        configured.extend(spec.implied.iter().map(|(name, _)| name.clone()));
+        for index in self.order {
+            configured.extend(self.quota(*index, spec.name.as_str()).names().cloned());
+            configured.extend(self.tenant(*index).spec.budgets.iter().map(|budget| budget.resource.clone()));
+        }
+        names.extend(configured.iter().cloned());
+        let known: Vec<_> = names
+            .iter()
+            .map(|name| {
+                Some(Known {
+                    name: name.clone(),
+                    capacity: spec.capacity.get(name.as_str()).map(|amount| amount as i64),
+                    stored: self.stored(name.as_str()),
+                    configured: configured.contains(name),
+                    named: 0,
+                })
+            })
+            .collect();
+        let slots = names.into_iter().enumerate().map(|(at, name)| (name, at as Slot)).collect();
+        let mut pool = PoolState {
+            spec,
+            known,
+            slots,
+            nodes: vec![Node::new(ROOT, crate::name::TenantPath::root(), false)],
+            of_tenant: vec![None; self.tenants.len()],
+            claims: Default::default(),
+            held: BTreeSet::new(),
+            bursting: BTreeSet::new(),
+            arrivals: BTreeSet::new(),
+            admissions: BTreeSet::new(),
+            declared: (0, 0),
+            observed_length: None,
+            spare: Vec::new(),
+        };
+        for index in self.order {
+            self.plant(&mut pool, *index);
+        }
+        self.level(&mut pool, ROOT);
+        pool
+    }
+
+    /// Adds the node of a tenant whose parent's is there.
+    pub(crate) fn plant(&self, pool: &mut PoolState, index: TenantIndex) -> NodeId {
+        let tenant = self.tenant(index);
+        let quota = self.quota(index, pool.spec.name.as_str());
+        let parent = tenant.parent.and_then(|parent| pool.of_tenant[parent as usize]).unwrap_or(ROOT);
+        let above = pool.node(parent);
+        let mut node = Node::new(parent, tenant.spec.path.clone(), false);
+        node.tenant = Some(index);
+        node.weight = tenant.spec.weight;
+        node.weightless = above.weightless || node.weight == 0;
+        node.inactive = above.inactive || tenant.spec.draining || tenant.spec.lifecycle == Lifecycle::Archived;
+        node.usable = above.usable || tenant.spec.quota(pool.spec.name.as_str()).is_some();
+        node.budgeted = above.budgeted || !tenant.budgets.is_empty();
+        node.burst = quota.burst();
+        node.bounded = above.bounded || node.burst.is_some();
+        node.enforce = quota.enforce().or(above.enforce);
+        let id = self.attach(pool, parent, node);
+        if pool.of_tenant.len() <= index as usize {
+            pool.of_tenant.resize(index as usize + 1, None);
+        }
+        pool.of_tenant[index as usize] = Some(id);
+        if tenant.spec.members.is_some() || tenant.children > 0 {
+            let above = pool.node(id);
+            let mut own = Node::new(id, tenant.spec.path.clone(), true);
+            own.tenant = Some(index);
+            own.weightless = above.weightless;
+            own.inactive = above.inactive;
+            own.usable = above.usable;
+            own.budgeted = above.budgeted;
+            own.bounded = above.bounded;
+            own.enforce = above.enforce;
+            self.attach(pool, id, own);
+        }
+        id
+    }
+
+    fn attach(&self, pool: &mut PoolState, parent: NodeId, node: Node) -> NodeId {
+        let at = pool.node(parent).children.partition_point(|child| {
+            let child = pool.node(*child);
+            (!child.own, &child.path) < (!node.own, &node.path)
+        });
+        let id = match pool.spare.pop() {
+            Some(id) => {
+                pool.nodes[id as usize] = node;
+                id
+            }
+            None => {
+                pool.nodes.push(node);
+                (pool.nodes.len() - 1) as NodeId
+            }
+        };
+        pool.nodes[parent as usize].children.insert(at, id);
+        id
+    }
+
+    /// What a node says of a resource, before any lifecycle: configured, else the sum of its children's.
+    fn configured(&self, pool: &PoolState, node: NodeId, resource: &str, capacity: i64) -> i128 {
+        let here = pool.node(node);
+        let said = here
+            .tenant
+            .filter(|_| !here.own)
+            .and_then(|index| self.quota(index, pool.spec.name.as_str()).guaranteed(resource));
+        match said {
+            Some(level) => i128::from(level.of(capacity.unsigned_abs())),
+            None => here
+                .children
+                .iter()
+                .filter(|child| !pool.node(**child).own && !self.made(pool, **child))
+                .map(|child| self.configured(pool, *child, resource, capacity))
+                .sum(),
+        }
+    }
+
+    /// Whether a node is a member's, made on first use.
+    fn made(&self, pool: &PoolState, node: NodeId) -> bool {
+        pool.node(node).tenant.is_some_and(|index| self.tenant(index).made)
+    }
+
+    /// Sets guarantees, limits and what is not lendable, from a node down.
+    pub(crate) fn level(&self, pool: &mut PoolState, from: NodeId) {
+        for slot in 0..pool.known.len() as Slot {
+            if pool.known(slot).is_some_and(|known| known.configured) {
+                self.level_one(pool, from, slot);
+            }
+        }
+        pool.rebase(from);
+    }
+
+    fn level_one(&self, pool: &mut PoolState, from: NodeId, slot: Slot) {
+        let Some(Known { name, capacity, stored, .. }) = pool.known(slot).cloned() else { return };
+        if from == ROOT {
+            let unavailable = pool.spec.unavailable.get(name.as_str()).unwrap_or(0) as i64;
+            let (guarantee, limit) = match capacity {
+                Some(capacity) => (capacity, (capacity - unavailable).max(0)),
+                None => (0, NO_LIMIT),
+            };
+            pool.set_level(ROOT, slot, guarantee, limit, 0);
+        }
+        let part = |index: TenantIndex, lifecycles: &Lifecycles| {
+            if stored { Lifecycles::WHOLE } else { lifecycles.part(self.tenant(index).spec.lifecycle) }
+        };
+        let scale = |amount: i128, part: u32| amount * i128::from(part) / i128::from(Lifecycles::WHOLE);
+        let children: Vec<NodeId> = pool.node(from).children.clone();
+        let has = i128::from(pool.node(from).cell(slot).guarantee);
+        let mut wants: Vec<(NodeId, i128, i128)> = Vec::new();
+        for child in &children {
+            let here = pool.node(*child);
+            let Some(index) = here.tenant.filter(|_| !here.own) else { continue };
+            let said = match capacity {
+                Some(capacity) => self.configured(pool, *child, name.as_str(), capacity),
+                None => 0,
+            };
+            wants.push((*child, said, scale(said, part(index, &self.settings.lifecycles))));
+        }
+        let effective = apportion(&wants.iter().map(|(_, _, want)| *want).collect::<Vec<_>>(), has);
+        let given: i128 = effective.iter().sum();
+        for ((child, said, _), guarantee) in wants.iter().zip(&effective) {
+            let Some(index) = pool.node(*child).tenant else { continue };
+            let quota = self.quota(index, pool.spec.name.as_str());
+            let part = part(index, &self.settings.lifecycles);
+            let whole = capacity.unwrap_or(0).unsigned_abs();
+            let limit = match quota.limit(name.as_str()) {
+                Some(level) => scale(i128::from(level.of(whole)), part),
+                None if self.tenant(index).spec.lifecycle != Lifecycle::Active && capacity.is_some() && !stored => {
+                    scale(i128::from(whole), part)
+                }
+                None => i128::from(NO_LIMIT),
+            };
+            let lendable = match quota.lendable(name.as_str()) {
+                Some(level) if *said > 0 => i128::from(level.of(whole)) * guarantee / said,
+                Some(_) => 0,
+                None => *guarantee,
+            };
+            let unlendable = (guarantee - lendable).max(0);
+            pool.set_level(*child, slot, *guarantee as i64, limit as i64, unlendable as i64);
+        }
+        for child in &children {
+            if pool.node(*child).own {
+                // The shared pool: what the inner tenant has beyond its children.
+                pool.set_level(*child, slot, (has - given).max(0) as i64, NO_LIMIT, 0);
+            } else if !pool.node(*child).children.is_empty() {
+                self.level_one(pool, *child, slot);
+            }
+        }
+    }
+}
+
+/// Scales wants down in proportion where they sum to more than there is: rounded down, what is left over to the
+/// largest remainders, ties to the first.
+pub(crate) fn apportion(wants: &[i128], has: i128) -> Vec<i128> {
+    let sum: i128 = wants.iter().sum();
+    if sum <= has {
+        return wants.to_vec();
+    }
+    let mut given: Vec<i128> = wants.iter().map(|want| want * has / sum).collect();
+    let mut left = has - given.iter().sum::<i128>();
+    let mut order: Vec<usize> = (0..wants.len()).collect();
+    order.sort_by_key(|at| std::cmp::Reverse(wants[*at] * has % sum));
+    for at in order {
+        if left == 0 {
+            break;
+        }
+        given[at] += 1;
+        left -= 1;
+    }
+    given
+}
+
+impl PoolState {
+    /// Sets what a node has of a resource, and takes in what that changes above.
+    pub(crate) fn set_level(&mut self, node: NodeId, slot: Slot, guarantee: i64, limit: i64, unlendable: i64) {
+        let at = &mut self.nodes[node as usize];
+        let same = at.marked == 0;
+        let cell = at.cell_mut(slot);
+        cell.guarantee = guarantee;
+        cell.limit = limit;
+        if cell.unlendable == unlendable {
+            return;
+        }
+        let occupied = |cell: &Cell| cell.tallies().map(|tally: Tally| tally.inner.max(cell.unlendable));
+        let before = occupied(cell);
+        cell.unlendable = unlendable;
+        let after = occupied(cell);
+        let mut raises = [0i64; 3];
+        for set in 0..3 {
+            raises[set] = if same { after[0] - before[0] } else { after[set] - before[set] };
+        }
+        let mut next = (node != ROOT).then(|| self.node(node).parent);
+        while let Some(id) = next {
+            let at = &mut self.nodes[id as usize];
+            let same = at.marked == 0;
+            at.cell_mut(slot).raise(&mut raises, same);
+            next = (id != ROOT).then(|| self.node(id).parent);
+        }
+    }
+
+    /// Sums up what is occupied where nothing is held, in the subtree of a node and above it.
+    pub(crate) fn rebase(&mut self, from: NodeId) {
+        self.rebase_below(from);
+        let above: Vec<NodeId> = self.up(from).skip(1).collect();
+        for node in above {
+            self.rebase_one(node);
+        }
+    }
+
+    fn rebase_below(&mut self, node: NodeId) {
+        for at in 0..self.node(node).children.len() {
+            let child = self.node(node).children[at];
+            self.rebase_below(child);
+        }
+        self.rebase_one(node);
+    }
+
+    fn rebase_one(&mut self, node: NodeId) {
+        let mut below = vec![0i64; self.known.len()];
+        let mut stiff = false;
+        for child in &self.node(node).children {
+            let child = self.node(*child);
+            stiff |= child.stiff;
+            for (sum, cell) in below.iter_mut().zip(&child.cells) {
+                *sum += cell.base;
+            }
+        }
+        let here = &mut self.nodes[node as usize];
+        for (slot, below) in below.into_iter().enumerate() {
+            if below > 0 || slot < here.cells.len() {
+                let cell = here.cell_mut(slot as Slot);
+                stiff |= cell.unlendable > 0;
+                cell.base = below.max(cell.unlendable);
+            }
+        }
+        here.stiff = stiff;
+    }
+
+    /// Forgets what is running in bursts that are not bounded any more.
+    pub(crate) fn set_burst(&mut self, node: NodeId, state: BurstState) {
+        if self.node(node).burst.is_some() && state != BurstState::default() {
+            self.nodes[node as usize].bursting = state;
+            self.bursting.insert(node);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::apportion;
+
+    #[test]
+    fn what_is_left_over_goes_to_the_largest_remainders() {
+        assert_eq!(apportion(&[1, 1, 1, 1], 3), [1, 1, 1, 0]);
+        assert_eq!(apportion(&[5, 3, 2], 5), [3, 1, 1]);
+        assert_eq!(apportion(&[5, 3, 2], 10), [5, 3, 2]);
+        assert_eq!(apportion(&[0, 0], 0), [0, 0]);
+        assert_eq!(apportion(&[7, 7], 0), [0, 0]);
+    }
+}

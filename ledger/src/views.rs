@@ -1,0 +1,352 @@
+//! What is shown of a ledger.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::amount::Amount;
+use crate::config::{Class, Pool, Settings, Tenant};
+use crate::decision::{Explanation, Holding, LevelNumbers, Refusal, Standing};
+use crate::ledger::{Ledger, PoolIndex};
+use crate::name::TenantPath;
+use crate::pool::{Counters, Leaf, NO_LIMIT, NodeId, ROOT, Set, Slot};
+use crate::request::{Ended, Id, Lease, Request, State, Ticket};
+use crate::share::Share;
+use crate::time::Time;
+
+/// An object of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object<'a> {
+    /// A pool, by name.
+    Pool(&'a str),
+    /// A class, by name.
+    Class(&'a str),
+    /// A tenant, by path.
+    Tenant(&'a str),
+}
+
+/// What of a budget is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetStanding {
+    /// Charged in the running period.
+    pub used: Amount,
+    /// The amount per period.
+    pub amount: Amount,
+    /// When the period started.
+    pub started: Time,
+    /// When it ends.
+    pub ends: Time,
+}
+
+impl Ledger {
+    /// A lease.
+    pub fn lease(&self, id: Id) -> Option<&Lease> {
+        self.leases.get(&id).map(|record| &record.lease)
+    }
+
+    /// A ticket that waits.
+    pub fn ticket(&self, id: Id) -> Option<&Ticket> {
+        self.tickets.get(&id).map(|record| &record.ticket)
+    }
+
+    /// A request that is gone and still known.
+    pub fn ended(&self, id: Id) -> Option<&Ended> {
+        self.ended.get(&id)
+    }
+
+    /// Where a lease or ticket stands; none where it is not known (any more).
+    pub fn state(&self, id: Id) -> Option<State> {
+        if self.tickets.contains_key(&id) {
+            return Some(State::Waiting);
+        }
+        let lease = self.lease(id).map(Lease::state);
+        lease.or_else(|| self.ended.get(&id).map(|ended| State::Ended(ended.end)))
+    }
+
+    /// The lease or ticket of a request, by the caller's id for it.
+    pub fn find(&self, tenant: &TenantPath, request_id: &str) -> Option<Id> {
+        let index = self.by_path.get(tenant)?;
+        self.tenant_at(*index)?.requests.get(request_id).copied()
+    }
+
+    /// Leases and tickets of a holder, by number.
+    pub fn held_by(&self, holder: &str) -> impl Iterator<Item = Id> + '_ {
+        self.holders.get(holder).into_iter().flatten().copied()
+    }
+
+    /// Every lease, by number.
+    pub fn leases(&self) -> impl Iterator<Item = &Lease> + '_ {
+        let mut leases: Vec<_> = self.leases.values().map(|record| &record.lease).collect();
+        leases.sort_unstable_by_key(|lease| lease.id);
+        leases.into_iter()
+    }
+
+    /// Every ticket, by number.
+    pub fn tickets(&self) -> impl Iterator<Item = &Ticket> + '_ {
+        let mut tickets: Vec<_> = self.tickets.values().map(|record| &record.ticket).collect();
+        tickets.sort_unstable_by_key(|ticket| ticket.id);
+        tickets.into_iter()
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Every pool, by name.
+    pub fn pools(&self) -> impl Iterator<Item = &Pool> + '_ {
+        self.pools.iter().map(|pool| &pool.spec)
+    }
+
+    /// A pool.
+    pub fn pool(&self, name: &str) -> Option<&Pool> {
+        self.pool_index(name).map(|at| &self.pools[at].spec)
+    }
+
+    /// Every class, by name.
+    pub fn classes(&self) -> impl Iterator<Item = &Class> + '_ {
+        self.classes.values().map(|(class, _)| class)
+    }
+
+    /// Every tenant, by path; those made on first use too.
+    pub fn tenants(&self) -> impl Iterator<Item = &Tenant> + '_ {
+        self.order().into_iter().filter_map(|index| self.tenant_at(index)).map(|tenant| &tenant.spec)
+    }
+
+    /// A tenant.
+    pub fn tenant(&self, path: &str) -> Option<&Tenant> {
+        self.tenant_index(path).and_then(|index| self.tenant_at(index)).map(|tenant| &tenant.spec)
+    }
+
+    /// Whether a tenant is a member, made on first use.
+    pub fn is_member(&self, path: &str) -> bool {
+        self.tenant_index(path).and_then(|index| self.tenant_at(index)).is_some_and(|tenant| tenant.made)
+    }
+
+    /// When an object of the configuration was last changed: the number of the posting that did it, which grows.
+    pub fn revision(&self, object: Object<'_>) -> Option<u64> {
+        match object {
+            Object::Pool(name) => self.pool_revisions.get(name).copied(),
+            Object::Class(name) => self.classes.get(name).map(|(_, revision)| *revision),
+            Object::Tenant(path) => self.tenant_at(self.tenant_index(path)?).map(|tenant| tenant.revision),
+        }
+    }
+
+    /// What of a budget is used, and of how much.
+    pub fn budget(&self, tenant: &str, budget: &str) -> Option<BudgetStanding> {
+        let tenant = self.tenant_at(self.tenant_index(tenant)?)?;
+        let budget = tenant.budgets.iter().find(|state| state.spec.name.as_str() == budget)?;
+        Some(BudgetStanding {
+            used: budget.used,
+            amount: budget.spec.amount,
+            started: budget.started,
+            ends: budget.ends,
+        })
+    }
+
+    /// A node of a pool's tree as things stand; the root's path is empty.
+    pub fn standing(&self, now: Time, pool: &str, tenant: &str) -> Option<Standing> {
+        let at = self.pool_index(pool)?;
+        let node =
+            if tenant.is_empty() { ROOT } else { self.pools[at].of_tenant[self.tenant_index(tenant)? as usize]? };
+        Some(self.standing_of(now, at, node))
+    }
+
+    fn standing_of(&self, now: Time, at: PoolIndex, node: NodeId) -> Standing {
+        let pool = self.pool_at(at);
+        let here = pool.node(node);
+        let share = pool.share_shown(node, now);
+        let sisters = &pool.node(here.parent).children;
+        let smaller = sisters.iter().filter(|sister| pool.share_shown(**sister, now) < share).count();
+        let held = self.held_at(at, node);
+        let holdings = pool
+            .slots
+            .iter()
+            .map(|(name, slot)| {
+                let cell = here.cell(*slot);
+                let usage = Set::Now.tally(pool, node, *slot).usage;
+                Holding {
+                    resource: name.clone(),
+                    usage: units(usage),
+                    guaranteed: units(cell.guarantee),
+                    limit: (cell.limit < NO_LIMIT).then(|| units(cell.limit)),
+                    lendable: units(cell.guarantee - cell.unlendable),
+                    borrowed: units(pool.borrowed(&Set::Now, node, *slot)),
+                    held: held.iter().find(|(other, _)| other == slot).map_or(0, |(_, amount)| units(*amount)),
+                }
+            })
+            .collect();
+        Standing {
+            tenant: here.path.clone(),
+            running: here.running,
+            waiting: here.waiting,
+            reclaiming: here.reclaiming,
+            share_millionths: share.millionths(),
+            rank: if node == ROOT { 1 } else { smaller as u32 + 1 },
+            sisters: if node == ROOT { 1 } else { sisters.len() as u32 },
+            holdings,
+        }
+    }
+
+    /// What a hold or claims keep free at a node just now.
+    fn held_at(&self, at: PoolIndex, node: NodeId) -> Vec<(Slot, i64)> {
+        let pool = self.pool_at(at);
+        let room = |slot: Slot| {
+            let cell = pool.node(node).cell(slot);
+            (cell.limit - Set::Now.tally(pool, node, slot).occupied(cell)).max(0)
+        };
+        let mut held = Vec::new();
+        for (_, slot) in &pool.slots {
+            let by_hold = pool.node(node).hold.is_some_and(|hold| self.hold_blocked(pool, node, &hold).contains(slot));
+            if by_hold || self.claim_blocked_at(pool, node, *slot) {
+                held.push((*slot, room(*slot)));
+            }
+        }
+        held
+    }
+
+    /// Tickets of a pool in the order in which they would be dispatched as things stand: those with a claim, those
+    /// with a hold, then as their tenants stand just now.
+    pub fn queue(&self, now: Time, pool: &str) -> Vec<Id> {
+        let Some(at) = self.pool_index(pool) else { return Vec::new() };
+        let pool = self.pool_at(at);
+        let mut shares: std::collections::HashMap<NodeId, Share, foldhash::fast::FixedState> = Default::default();
+        let mut ranked: Vec<_> = self
+            .tickets
+            .values()
+            .filter(|record| record.pool == at)
+            .map(|record| {
+                let hold = record.hold.and_then(|node| pool.node(node).hold).map(|hold| hold.waits);
+                let first = match (record.claim, hold) {
+                    (Some(claim), _) => (0, Some(claim), None),
+                    (None, Some(waits)) => (1, None, Some(waits)),
+                    (None, None) => (2, None, None),
+                };
+                let leaf = Leaf::at(record.leaf);
+                let mut path: Vec<_> = pool
+                    .up(record.leaf)
+                    .take_while(|node| *node != ROOT)
+                    .map(|node| {
+                        let within = pool.within(&Set::Now, &leaf, &record.shape.ask, node, |_| true);
+                        let share = *shares.entry(node).or_insert_with(|| pool.share(node, now));
+                        (!within, pool.node(node).weight == 0, share, node)
+                    })
+                    .collect();
+                path.reverse();
+                (record.ticket.silent, first, path, record.key)
+            })
+            .collect();
+        ranked.sort_by(|a, b| {
+            (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| {
+                let parted = a.2.iter().zip(&b.2).find(|(x, y)| x.3 != y.3);
+                match parted {
+                    Some((x, y)) => (x.0, x.1, x.2, a.3).cmp(&(y.0, y.1, y.2, b.3)),
+                    None => a.3.cmp(&b.3),
+                }
+            })
+        });
+        ranked.into_iter().map(|(_, _, _, key)| key.id).collect()
+    }
+
+    /// A ticket's place in its pool by dispatch order, counted from 1.
+    pub fn position(&self, now: Time, id: Id) -> Option<u64> {
+        let record = self.tickets.get(&id)?;
+        let name = self.pools[record.pool].spec.name.clone();
+        self.queue(now, name.as_str()).iter().position(|other| *other == id).map(|place| place as u64 + 1)
+    }
+
+    /// How long a ticket will probably wait, where that can be told: as many leases must end as tickets come before
+    /// it, and they end as often as their declared lengths say, else as those that ended lived.
+    pub fn expected_wait(&self, now: Time, id: Id) -> Option<Duration> {
+        let record = self.tickets.get(&id)?;
+        let position = self.position(now, id)?;
+        self.wait_at(record.pool, position)
+    }
+
+    /// How long the ticket at a position will probably wait.
+    pub(crate) fn wait_at(&self, at: PoolIndex, position: u64) -> Option<Duration> {
+        let pool = self.pool_at(at);
+        let running = pool.node(ROOT).running;
+        if running == 0 {
+            return None;
+        }
+        let (declared, sum) = pool.declared;
+        let length = if declared > 0 { sum / u128::from(declared) } else { u128::from(pool.observed_length?) };
+        let nanos = length * u128::from(position) / u128::from(running);
+        Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+    }
+
+    /// Why a request would be decided as it would be now; of one that was decided, why it stands where it does.
+    pub fn explain(&self, now: Time, request: &Arc<Request>) -> Result<Explanation, Refusal> {
+        let (at, leaf) = self.place(request)?;
+        let decision = self.decide(now, at, &leaf, request, Id(self.next_id));
+        let mut explanation = self.levels(now, at, &leaf, request);
+        explanation.outcome = decision.would_be.unwrap_or(decision.outcome);
+        explanation.reasons = decision.reasons;
+        Ok(explanation)
+    }
+
+    /// Why a lease or a ticket stands where it does.
+    pub fn explain_id(&self, now: Time, id: Id) -> Option<Explanation> {
+        if let Some(record) = self.tickets.get(&id) {
+            let leaf = Leaf::at(record.leaf);
+            let asker = crate::dispatch::Asker {
+                leaf: &leaf,
+                ask: &record.shape.ask,
+                borrow: record.shape.borrow,
+                waits: (record.ticket.arrived, id),
+                key: Some(record.key),
+                claim: record.claim,
+            };
+            let findings = self.findings(record.pool, &asker, now, false);
+            let mut explanation = self.levels(now, record.pool, &leaf, &record.ticket.request);
+            explanation.outcome = crate::decision::Outcome::Queue;
+            explanation.reasons = findings.iter().map(|finding| self.reason(record.pool, &leaf, finding)).collect();
+            explanation.position = self.position(now, id);
+            explanation.expected_wait = explanation.position.and_then(|place| self.wait_at(record.pool, place));
+            explanation.reclaiming = self.pools[record.pool].claims.victims.values().copied().collect();
+            return Some(explanation);
+        }
+        let record = self.leases.get(&id)?;
+        Some(self.levels(now, record.pool, &Leaf::at(record.leaf), &record.lease.request))
+    }
+
+    fn levels(&self, now: Time, at: PoolIndex, leaf: &Leaf, request: &Request) -> Explanation {
+        let pool = self.pool_at(at);
+        let resources = self.with_implied(at, &request.resources);
+        let ask = self.ask_of(at, &resources, request.min_count);
+        let mut levels: Vec<(NodeId, LevelNumbers)> = Vec::new();
+        let _: ControlFlow<()> = pool.climb(&Set::Now, leaf, &ask, |node, effect| {
+            if node == crate::pool::UNMADE || pool.node(node).own {
+                return ControlFlow::Continue(());
+            }
+            if levels.last().is_none_or(|(last, _)| *last != node) {
+                let standing = self.standing_of(now, at, node);
+                let numbers =
+                    LevelNumbers { standing, usage_after: Vec::new(), borrowed_after: Vec::new(), blocked: Vec::new() };
+                levels.push((node, numbers));
+            }
+            if let (Some((_, numbers)), Some(known)) = (levels.last_mut(), pool.known(effect.slot)) {
+                numbers.usage_after.push((known.name.clone(), units(effect.usage + effect.amount)));
+                let borrowed = if known.capacity.is_some() { effect.occupied_after - effect.guarantee } else { 0 };
+                numbers.borrowed_after.push((known.name.clone(), units(borrowed)));
+                if !effect.fits() {
+                    numbers.blocked.push(known.name.clone());
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        Explanation {
+            outcome: crate::decision::Outcome::Allow,
+            reasons: Vec::new(),
+            levels: levels.into_iter().map(|(_, numbers)| numbers).collect(),
+            position: None,
+            expected_wait: None,
+            reclaiming: Vec::new(),
+        }
+    }
+}
+
+fn units(amount: i64) -> Amount {
+    Amount::try_from(amount).unwrap_or(0)
+}
