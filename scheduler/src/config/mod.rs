@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 
 use headgate_ledger::{
-    Amounts, Change, Class, Enforce as LedgerEnforce, Ledger, Lifecycles, Pool, Resource, Settings, Source, Tenant,
-    TenantPath, Time,
+    Amounts, Change, Class, Enforce as LedgerEnforce, Ledger, Lifecycles, Name, Pool, Resource, Settings, Source,
+    Tenant, TenantPath, Time,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -182,12 +182,8 @@ impl ObjectsShape {
         }
         for (name, shape) in classes {
             let place = shape.place;
-            let mut refuse = |what: String| problems.push(Problem { place, what });
-            match shape::parse_class(&name) {
-                Err(error) => refuse(error.to_string()),
-                Ok(name) if objects.classes.iter().any(|class| class.name == name) => {
-                    refuse(format!("class {name} is given twice: names of classes differ in more than case"));
-                }
+            match Name::parse_class(&name) {
+                Err(error) => problems.push(Problem { place, what: error.to_string() }),
                 Ok(name) => {
                     objects.stands(format!("class {name}"), place);
                     objects.classes.push(shape.value.into_class(name, source));

@@ -105,11 +105,6 @@ fn parse_zone(text: &str) -> Result<String, TextError> {
     check_time_zone(text).map(|()| text.to_owned())
 }
 
-/// A class's name. The presets are known by names in capitals; a class is found whatever the case.
-pub(super) fn parse_class(text: &str) -> Result<Name, TextError> {
-    Name::parse(&text.to_ascii_lowercase()).map_err(said)
-}
-
 scalar! {
     /// The name of a pool, a cell, a tenant or a budget: a DNS label.
     #[derive(PartialOrd, Ord)]
@@ -119,7 +114,7 @@ scalar! {
 
 scalar! {
     /// The name of a class: a DNS label, in capitals or not.
-    ClassName(Name), parse_class, |name| name.to_string(),
+    ClassName(Name), |text| Name::parse_class(text).map_err(said), |name| name.to_string(),
     {"type": "string", "pattern": "^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"}
 }
 
