@@ -11,7 +11,7 @@ mod server;
 mod shape;
 mod span;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path as FilePath;
 
 use headgate_ledger::{
@@ -29,6 +29,7 @@ pub use read::{
     ALIASES_MAX, At, FILE_BYTES_MAX, NESTING_MAX, NODES_MAX, Place, Problem, Problems, Text, TextError,
     UNFOLDED_NODES_MAX, read_file, read_yaml, write_yaml,
 };
+pub(crate) use read::{nearest, shown};
 pub use server::{
     Address, Anonymous, Auth, Caller, Durability, Jwt, Listen, Log, LogFormat, LogLevel, Match, OnStoreFailure,
     Permission, Store, StoreKind, StoreShape, Subtree, Tls, exposed, is_loopback,
@@ -387,7 +388,7 @@ fn hardly_meant(config: &Config) -> Vec<Problem> {
             found.push(at(object, "no tenant has a quota in it: nobody may use it"));
         }
     }
-    let named: Vec<_> = tenants
+    let named: BTreeSet<&Name> = tenants
         .iter()
         .flat_map(|tenant| {
             let members = tenant.members.iter().filter_map(|members| members.class.as_ref());
@@ -395,18 +396,19 @@ fn hardly_meant(config: &Config) -> Vec<Problem> {
         })
         .collect();
     if !tenants.is_empty() {
-        for class in classes.iter().filter(|class| !named.contains(&&class.name)) {
+        for class in classes.iter().filter(|class| !named.contains(&class.name)) {
             found.push(at(format!("class {}", class.name), "no tenant names it"));
         }
     }
+    // All that has a quota, and all that it stands under.
+    let holders = tenants.iter().filter(|tenant| !tenant.quotas.is_empty()).map(|tenant| &tenant.path);
+    let holders: BTreeSet<TenantPath> = holders.cloned().collect();
+    let above: BTreeSet<TenantPath> = holders.iter().flat_map(up).collect();
     for tenant in tenants {
-        let above = |other: &&Tenant| other.path.covers(tenant.path.as_str());
-        let below = |other: &&Tenant| tenant.path.covers(other.path.as_str());
-        if tenants.iter().filter(above).chain(tenants.iter().filter(below)).all(|other| other.quotas.is_empty()) {
-            found.push(at(
-                format!("tenant {}", tenant.path),
-                "it has no quota in any pool, nor has one above it: it may use nothing",
-            ));
+        let path = &tenant.path;
+        if !above.contains(path) && !up(path).any(|path| holders.contains(&path)) {
+            let why = "it has no quota in any pool, nor has one above it: it may use nothing";
+            found.push(at(format!("tenant {path}"), why));
         }
     }
     for path in config.tls.iter().flat_map(|tls| [Some(&tls.cert), Some(&tls.key), tls.client_ca.as_ref()]).flatten() {
@@ -420,6 +422,11 @@ fn hardly_meant(config: &Config) -> Vec<Problem> {
         ));
     }
     found
+}
+
+/// A path, and all that it stands under.
+fn up(path: &TenantPath) -> impl Iterator<Item = TenantPath> {
+    std::iter::successors(Some(path.clone()), TenantPath::parent).filter(|path| !path.is_root())
 }
 
 /// The JSON Schema of the file, as `headgate config schema` prints it.

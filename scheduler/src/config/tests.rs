@@ -3,7 +3,7 @@
 use headgate_ledger::{Change, Lifecycle, Name, OnExceed, Pool, QueueLimit, Source, TenantPath};
 
 use super::{
-    ClassShape, Config, ConfigShape, EMBEDDED, EMBEDDED_CLASSES, PoolShape, Store, TenantChange, TenantShape,
+    ClassShape, Config, ConfigShape, EMBEDDED, EMBEDDED_CLASSES, PoolShape, Store, TenantChange, TenantShape, check,
     read_yaml, schema, write_yaml,
 };
 
@@ -347,4 +347,61 @@ fn the_schema_names_every_key_and_describes_it() {
     assert_eq!(schema["additionalProperties"], false);
     assert_eq!(schema["$defs"]["Tenant"]["properties"]["tenants"]["items"]["$ref"], "#/$defs/Tenant");
     assert_eq!(schema["$defs"]["Pool"]["required"], serde_json::json!(["name"]));
+}
+
+#[test]
+fn a_check_tells_errors_and_what_is_hardly_meant() {
+    let good = check("headgate.yaml", EMBEDDED);
+    assert_eq!(good.for_people(), "headgate.yaml: 0 errors, 0 warnings\n");
+    assert_eq!(good.exit_status(), 0);
+
+    let text = "\
+pools:
+  - {name: default, capacity: {cpu: 10}}
+  - {name: spare, paused: true}
+classes:
+  BIG: {guaranteed: {cpu: 8}}
+  NEVER: {}
+tenants:
+  - {name: a, quota: {default: {class: BIG}}}
+  - {name: b, quota: {default: {class: BIG}}}
+  - {name: c, kind: team, tenants: [{name: d}]}
+";
+    let checked = check("f", text);
+    assert_eq!(checked.exit_status(), 0);
+    assert_eq!(
+        checked.for_people(),
+        "\
+warning: f:2:12: pool default: its tenants are guaranteed 16000 of cpu, more than its capacity of 10000
+warning: f:3:12: pool spare: it has no capacity: nobody is guaranteed anything, and only limits bound
+warning: f:3:12: pool spare: it is paused: nothing is admitted until it is resumed
+warning: f:3:12: pool spare: no tenant has a quota in it: nobody may use it
+warning: f:6:10: class NEVER: no tenant names it
+warning: f:10:12: tenant c: it has no quota in any pool, nor has one above it: it may use nothing
+warning: f:10:44: tenant c/d: it has no quota in any pool, nor has one above it: it may use nothing
+f: 0 errors, 7 warnings
+"
+    );
+
+    let text = "\
+pools: [{name: default, capacity: {cpu: 10}}]
+tenants:
+  - name: a
+    quota: {default: {guaranteed: {cpu: 4}, limit: {cpu: 3}}}
+    tenants: [{name: b, quota: {default: {class: none}}}]
+";
+    let checked = check("f", text);
+    assert_eq!(checked.exit_status(), 1);
+    assert_eq!(
+        checked.for_people(),
+        "\
+error: f:3:11: tenant a: it is guaranteed 4000 of cpu in pool default, above its limit of 3000
+error: f:5:22: tenant a/b: it names class none, which there is not
+f: 2 errors, 0 warnings
+"
+    );
+    assert_eq!(
+        check("f", "pool: 1").for_people(),
+        "error: f:1:1: unknown key \"pool\": did you mean \"pools\"?\nf: 1 error, 0 warnings\n"
+    );
 }
