@@ -1,2 +1,3 @@
 //! Service.
 pub mod config;
+pub mod scenario;
