@@ -349,10 +349,8 @@ impl Ledger {
             return self.judge_holds(at, now);
         }
         let fresh = |id| if pool.spec.paused { None } else { self.try_claim(at, id, now) };
-        let judged = self
-            .judge_claims(at, now)
-            .or_else(|| pool.fresh.and_then(fresh))
-            .or_else(|| self.judge_victims(at));
+        let judged =
+            self.judge_claims(at, now).or_else(|| pool.fresh.and_then(fresh)).or_else(|| self.judge_victims(at));
         if judged.is_some() {
             return judged;
         }
@@ -482,9 +480,8 @@ impl Ledger {
             gate.open[number] = above.is_none_or(|above| above.open[number])
                 && shape.ask.0.iter().all(|(slot, amount)| {
                     let cell = here.cell(*slot);
-                    let fits = |set: Set| {
-                        Effect::of(*slot, *amount, *amount, cell, set.tally(pool, node, *slot)).fits()
-                    };
+                    let fits =
+                        |set: Set| Effect::of(*slot, *amount, *amount, cell, set.tally(pool, node, *slot)).fits();
                     fits(Set::Now)
                         && !held.contains(slot)
                         && (!claims || (fits(Set::All) && !self.claim_blocked_at(pool, node, *slot)))
@@ -499,14 +496,15 @@ impl Ledger {
         let here = pool.node(node);
         if pool.spec.order == Order::Strict {
             let record = &self.tickets[&here.queue.order.first()?.id];
-            let free =
-                record.claim.is_none() && self.admissible(at, record, record.waits(), now);
+            let free = record.claim.is_none() && self.admissible(at, record, record.waits(), now);
             return free.then(|| self.candidate(at, record));
         }
         let leaf = Leaf::at(node);
         let mut best: Option<Candidate> = None;
         for (shape, line) in &here.queue.lines {
-            let Some(first) = line.open.first().filter(|_| gate.is_none_or(|gate| gate.open[line.shape])) else { continue };
+            let Some(first) = line.open.first().filter(|_| gate.is_none_or(|gate| gate.open[line.shape])) else {
+                continue;
+            };
             if best.is_some_and(|best| best.key < *first) {
                 continue;
             }

@@ -274,19 +274,16 @@ impl Ledger {
         }
         let request = &record.lease.request;
         let next = Id(self.next_id);
-        let mut findings = self.never_fits(record.pool, &leaf, &ask);
-        if findings.is_empty() {
-            let asker = Asker {
-                leaf: &leaf,
-                ask: &ask,
-                borrow: request.borrow,
-                waits: (now, next),
-                key: Some(TicketKey::new(now, request.priority, self.pool_at(record.pool).spec.age_step, next)),
-                claim: None,
-                own_claim: None,
-            };
-            findings = self.findings(record.pool, &asker, now, false);
-        }
+        let asker = Asker {
+            leaf: &leaf,
+            ask: &ask,
+            borrow: request.borrow,
+            waits: (now, next),
+            key: Some(TicketKey::new(now, request.priority, self.pool_at(record.pool).spec.age_step, next)),
+            claim: None,
+            own_claim: None,
+        };
+        let (findings, _) = self.against(record.pool, &asker, now);
         let reasons: Vec<_> = findings.iter().map(|finding| self.reason(record.pool, &leaf, finding)).collect();
         let enforced = self.enforced(record.pool, &leaf, request) == Enforce::Deny;
         let observed = reasons.first().map(|reason| reason.code);
@@ -623,11 +620,19 @@ impl Ledger {
         let one = self.ask_of(at, &resources, 1);
         let ask = if request.min_count == 1 { one.clone() } else { one.times(request.min_count) };
         let key = TicketKey::new(now, request.priority, pool.spec.age_step, id);
-        let asker = Asker { leaf, ask: &ask, borrow: request.borrow, waits: (now, id), key: Some(key), claim: None, own_claim: None };
+        let asker = Asker {
+            leaf,
+            ask: &ask,
+            borrow: request.borrow,
+            waits: (now, id),
+            key: Some(key),
+            claim: None,
+            own_claim: None,
+        };
         let allow = |count: u32, observed: Option<ReasonCode>| {
             Some(Entry::Admitted { id, request: Arc::clone(request), count, observed })
         };
-        let mut findings = self.findings(at, &asker, now, true);
+        let (findings, hopeless) = self.against(at, &asker, now);
         if findings.is_empty() {
             let count = if request.min_count == request.count {
                 request.count
@@ -644,15 +649,6 @@ impl Ledger {
                 would_be: None,
                 enforce,
             };
-        }
-        // Something stands against it: the whole of it is told, in the order in which rules decide.
-        let inactive = findings[0].code == ReasonCode::Inactive;
-        let never = if inactive { Vec::new() } else { self.never_fits(at, leaf, &ask) };
-        let hopeless = inactive || !never.is_empty();
-        if !hopeless {
-            findings = self.findings(at, &asker, now, false);
-        } else if !inactive {
-            findings = never;
         }
         let denied = hopeless
             || !request.wait
@@ -688,6 +684,18 @@ impl Ledger {
                 enforce,
             },
         }
+    }
+
+    /// All that stands against an asker, in the order in which rules decide, and whether it stands against it for
+    /// good. Nothing, in most cases, and then only that is asked.
+    fn against(&self, at: PoolIndex, asker: &Asker<'_>, now: Time) -> (Vec<Finding>, bool) {
+        let first = self.findings(at, asker, now, true);
+        let Some(code) = first.first().map(|finding| finding.code) else { return (first, false) };
+        if code == ReasonCode::Inactive {
+            return (first, true);
+        }
+        let never = self.never_fits(at, asker.leaf, asker.ask);
+        if never.is_empty() { (self.findings(at, asker, now, false), false) } else { (never, true) }
     }
 
     fn queue_is_full(&self, at: PoolIndex, leaf: &Leaf) -> bool {

@@ -117,8 +117,14 @@ impl Cell {
         }
     }
 
-    pub(crate) const EMPTY: Self =
-        Self { guarantee: 0, limit: NO_LIMIT, unlendable: 0, base: 0, leaves_with_room: 0, tallies: [Tally { usage: 0, inner: 0 }; 3] };
+    pub(crate) const EMPTY: Self = Self {
+        guarantee: 0,
+        limit: NO_LIMIT,
+        unlendable: 0,
+        base: 0,
+        leaves_with_room: 0,
+        tallies: [Tally { usage: 0, inner: 0 }; 3],
+    };
 }
 
 /// One node of a pool's tree: the pool, a tenant, or the child that stands for an inner tenant's own requests.

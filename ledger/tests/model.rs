@@ -10,8 +10,12 @@ mod model;
 mod closed;
 #[path = "model/open.rs"]
 mod open;
+#[path = "model/rules.rs"]
+mod rules;
 #[path = "model/stories.rs"]
 mod stories;
+#[path = "model/story.rs"]
+mod story;
 
 #[path = "model/against.rs"]
 mod against;

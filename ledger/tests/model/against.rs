@@ -1,39 +1,18 @@
 //! The ledger against the model: after every operation of a stream both say the same.
 
-use crate::model::{Event, Model};
 use crate::model::cell::Cell;
 use crate::model::config::Config;
 use crate::model::rng::seeds;
 use crate::model::stream::Stream;
-use crate::model::subject::{Observed, Op, Subject, smallest};
-
-/// The lines in which two observations differ, those of the model with a minus.
-fn lines_apart(expected: &Observed, got: &Observed) -> String {
-    let (mut apart, sections) = (String::new(), |o: &Observed| {
-        vec![
-            format!("outcome {:?}", o.outcome),
-            format!("events {:?}", o.events),
-            format!("tenants {:?}", o.tenants),
-            format!("standings {:?}", o.standings),
-            format!("counts {:?}", o.counts),
-            format!("reclaiming {:?}", o.reclaiming),
-            format!("claims {:?}", o.claims),
-            format!("holds {:?}", o.holds),
-        ]
-    });
-    for (expected, got) in sections(expected).into_iter().zip(sections(got)) {
-        if expected != got {
-            apart += &format!("- {expected}\n+ {got}\n");
-        }
-    }
-    apart
-}
+use crate::model::subject::{Divergence, Observed, Op, Subject, smallest, tell};
+use crate::model::{Event, Model};
 
 /// What ends in one instant ends in any order: only then is anything decided.
 fn ends_in_any_order(mut observed: Observed) -> Observed {
-    for run in observed.events.chunk_by_mut(|a, b| {
-        a.0 == b.0 && matches!((&a.1, &b.1), (Event::Ended { .. }, Event::Ended { .. }))
-    }) {
+    for run in observed
+        .events
+        .chunk_by_mut(|a, b| a.0 == b.0 && matches!((&a.1, &b.1), (Event::Ended { .. }, Event::Ended { .. })))
+    {
         run.sort_by_key(|(_, event)| format!("{event:?}"));
     }
     observed
@@ -45,9 +24,11 @@ fn difference(config: &Config, ops: &[Op]) -> Option<String> {
     for (step, op) in ops.iter().enumerate() {
         let expected = ends_in_any_order(model.apply(op));
         let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cell.apply(op)));
-        let Ok(got) = run.map(ends_in_any_order) else { return Some(format!("step {step}, {op:?}: the ledger panics")) };
+        let Ok(got) = run.map(ends_in_any_order) else {
+            return Some(format!("step {step}, {op:?}: the ledger panics"));
+        };
         if expected != got {
-            return Some(format!("step {step}, {op:?}\n{}", lines_apart(&expected, &got)));
+            return Some(Divergence { step, op: op.clone(), one: expected, other: got }.to_string());
         }
         if let Some(violation) = cell.violations.first() {
             return Some(format!("step {step}, {op:?}: {violation}"));
@@ -74,29 +55,9 @@ fn the_ledger_says_what_the_model_says() {
             std::panic::set_hook(Box::new(|_| {}));
             let ops = smallest(&config, &ops, |config, ops| difference(config, ops).is_some());
             std::panic::set_hook(hook);
-            panic!(
-                "seed {seed}\n{config:?}\n{}{}\nto repeat: HEADGATE_SEED={seed} cargo test -p headgate-ledger \
-                 --test model the_ledger_says",
-                ops.iter().map(|op| format!("  {op:?}\n")).collect::<String>(),
-                difference(&config, &ops).unwrap_or_default()
-            );
+            let told = difference(&config, &ops).unwrap_or_default();
+            let test = "--test model against::the_ledger_says_what_the_model_says";
+            panic!("seed {seed}: {told}\n{}", tell(&config, &ops, seed, test));
         }
-    }
-}
-
-#[test]
-#[ignore]
-fn debug_trace() {
-    let seed = seeds(1)[0];
-    let Stream { config, ops } = Stream::of(seed);
-    let ops = smallest(&config, &ops, |config, ops| difference(config, ops).is_some());
-    let (mut model, mut cell) = (Model::new(config.clone()), Cell::new(&config));
-    for op in &ops {
-        println!("{op:?}");
-        let (m, j) = (model.log.len(), cell.journal.len());
-        model.apply(op);
-        cell.apply(op);
-        for (at, event) in &model.log[m..] { println!("   M {} {event:?}", at / 1_000_000_000); }
-        for (at, entry) in &cell.journal[j..] { println!("   L {at:?} {entry:?}"); }
     }
 }

@@ -2,7 +2,7 @@
 //! charged cannot be counted anew from what runs and waits.
 
 use super::Model;
-use super::config::Time;
+use super::config::{Burst, Time};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BurstClock {
@@ -16,50 +16,43 @@ pub(crate) struct BurstClock {
 impl Model {
     /// "after `for` without a break, no further borrowing until it has been within guarantee for
     /// `cooldown`". Read as: what falls on one instant counts when all of it is applied; after that
-    /// every change counts, however short. A burst that comes to be bounded counts from then.
+    /// every change counts, however short.
     pub(crate) fn watch_bursts(&mut self) {
         let now = self.now;
         for pool in self.pool_names() {
-            for tenant in self.config.tenants.clone() {
-                let node = self
-                    .tree(&pool)
-                    .node(&tenant.path)
-                    .expect("a configured tenant");
-                let bursting = self.actual(&pool).is_bursting(node);
-                let burst = self
-                    .config
-                    .quota(&pool, &tenant.path)
-                    .and_then(|quota| quota.burst);
-                let clock = self
-                    .bursts
-                    .entry((pool.clone(), tenant.path.clone()))
-                    .or_default();
+            for (path, burst, bursting) in self.bursting(&pool) {
+                let clock = self.bursts.entry((pool.clone(), path)).or_default();
                 let Some(burst) = burst else {
+                    // A burst that comes to be bounded counts from then.
                     *clock = BurstClock::default();
                     continue;
                 };
                 clock.since = bursting.then(|| clock.since.unwrap_or(now));
-                let ends = clock
-                    .since
-                    .map(|since| since + burst.runs)
-                    .filter(|ends| *ends <= now);
-                clock.over = clock.over.or(ends);
-                clock.within =
-                    (clock.over.is_some() && !bursting).then(|| clock.within.unwrap_or(now));
-                if clock
-                    .within
-                    .is_some_and(|within| within + burst.cooldown <= now)
-                {
+                let ends = clock.since.map(|since| since + burst.runs);
+                clock.over = clock.over.or(ends.filter(|ends| *ends <= now));
+                let cools = clock.over.is_some() && !bursting;
+                clock.within = cools.then(|| clock.within.unwrap_or(now));
+                if clock.within.is_some_and(|within| within + burst.cooldown <= now) {
                     (clock.over, clock.within) = (None, None);
                 }
             }
         }
     }
 
+    /// Each tenant, with its bound and whether it is bursting just now.
+    fn bursting(&self, pool: &str) -> Vec<(String, Option<Burst>, bool)> {
+        let view = self.actual(pool);
+        let paths = self.config.tenants.iter().map(|tenant| tenant.path.clone());
+        let tenants = paths.map(|path| {
+            let node = view.tree.node(&path).expect("a configured tenant");
+            let burst = self.config.quota(pool, &path).and_then(|quota| quota.burst);
+            (path, burst, view.is_bursting(node))
+        });
+        tenants.collect()
+    }
+
     pub(crate) fn burst_is_over(&self, pool: &str, node: &str) -> bool {
-        self.bursts
-            .get(&(pool.to_owned(), node.to_owned()))
-            .is_some_and(|clock| clock.over.is_some())
+        self.bursts.get(&(pool.to_owned(), node.to_owned())).is_some_and(|clock| clock.over.is_some())
     }
 
     /// "once the pool's grace has passed too, it is the first to give back"
@@ -73,11 +66,7 @@ impl Model {
     pub(crate) fn burst_instants(&self) -> Vec<Time> {
         let mut instants = Vec::new();
         for ((pool, tenant), clock) in &self.bursts {
-            let Some(burst) = self
-                .config
-                .quota(pool, tenant)
-                .and_then(|quota| quota.burst)
-            else {
+            let Some(burst) = self.config.quota(pool, tenant).and_then(|quota| quota.burst) else {
                 continue;
             };
             instants.extend(clock.since.map(|since| since + burst.runs));

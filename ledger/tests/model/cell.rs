@@ -92,18 +92,12 @@ impl Cell {
             Entry::Claimed { id, victims, .. } => {
                 note(Event::Claimed { ticket: name(&self.ledger, *id) });
                 for victim in victims {
-                    note(Event::Reclaiming {
-                        id: name(&self.ledger, victim.lease),
-                        deadline: victim.deadline.nanos(),
-                    });
+                    note(Event::Reclaiming { id: name(&self.ledger, victim.lease), deadline: victim.deadline.nanos() });
                 }
             }
             Entry::ClaimExtended { victims, .. } => {
                 for victim in victims {
-                    note(Event::Reclaiming {
-                        id: name(&self.ledger, victim.lease),
-                        deadline: victim.deadline.nanos(),
-                    });
+                    note(Event::Reclaiming { id: name(&self.ledger, victim.lease), deadline: victim.deadline.nanos() });
                 }
             }
             Entry::ClaimDropped { id } => note(Event::ClaimDropped { ticket: name(&self.ledger, *id) }),
@@ -195,7 +189,11 @@ impl Cell {
         }
     }
 
-    fn operate(&mut self, id: &str, ask: impl Fn(&Ledger, ledger::Time, Id) -> Result<Option<Entry>, Refusal>) -> Outcome {
+    fn operate(
+        &mut self,
+        id: &str,
+        ask: impl Fn(&Ledger, ledger::Time, Id) -> Result<Option<Entry>, Refusal>,
+    ) -> Outcome {
         let Some(id) = self.id(id) else { return Outcome::Error(Error::NotFound) };
         match ask(&self.ledger, self.time(), id) {
             Ok(entry) => {
@@ -327,11 +325,9 @@ impl Subject for Cell {
                 self.configure(vec![change]).map_or_else(Outcome::Error, |()| Outcome::Done)
             }
             Op::PutTenant(put) => self.put_tenant(put),
-            Op::SetLifecycle { path, lifecycle } => self.put_tenant(&PutTenant {
-                path: path.clone(),
-                lifecycle: Some(*lifecycle),
-                ..PutTenant::default()
-            }),
+            Op::SetLifecycle { path, lifecycle } => {
+                self.put_tenant(&PutTenant { path: path.clone(), lifecycle: Some(*lifecycle), ..PutTenant::default() })
+            }
             Op::Pause { pool, paused } => self
                 .configure(vec![Change::Pause { pool: name(pool), paused: *paused }])
                 .map_or_else(Outcome::Error, |()| Outcome::Done),
@@ -342,7 +338,8 @@ impl Subject for Cell {
 }
 
 fn name_of(ledger: &Ledger, id: Id) -> String {
-    let request = ledger.lease(id).map(|lease| &lease.request).or_else(|| ledger.ticket(id).map(|ticket| &ticket.request));
+    let request =
+        ledger.lease(id).map(|lease| &lease.request).or_else(|| ledger.ticket(id).map(|ticket| &ticket.request));
     request.expect("it is there").id.as_str().to_owned()
 }
 

@@ -130,12 +130,7 @@ pub(crate) struct Budget {
 
 impl Default for Lifecycles {
     fn default() -> Self {
-        Lifecycles {
-            active: 1000,
-            maintenance: 500,
-            suspended: 100,
-            archived: 0,
-        }
+        Lifecycles { active: 1000, maintenance: 500, suspended: 100, archived: 0 }
     }
 }
 
@@ -207,12 +202,8 @@ impl Config {
 
     /// The paths of the tenants right under this one (or under the root, ""), in order.
     pub(crate) fn children(&self, path: &str) -> Vec<&str> {
-        let mut paths: Vec<&str> = self
-            .tenants
-            .iter()
-            .map(|tenant| tenant.path.as_str())
-            .filter(|child| parent(child) == path)
-            .collect();
+        let mut paths: Vec<&str> =
+            self.tenants.iter().map(|tenant| tenant.path.as_str()).filter(|child| parent(child) == path).collect();
         paths.sort_unstable();
         paths
     }
@@ -223,35 +214,24 @@ impl Config {
 
     /// "A tenant without an entry in a pool (nor an ancestor with one) may not use it."
     pub(crate) fn may_use(&self, pool: &str, path: &str) -> bool {
-        lineage(path)
-            .iter()
-            .any(|above| self.quota(pool, above).is_some())
+        lineage(path).iter().any(|above| self.quota(pool, above).is_some())
     }
 
     /// What is configured to be guaranteed: "as configured; an inner node that says nothing of r
     /// has the sum of its children's configured ones".
     pub(crate) fn configured(&self, pool: &str, path: &str, resource: &str) -> i64 {
-        let own = self
-            .quota(pool, path)
-            .and_then(|quota| quota.guaranteed.get(resource));
-        own.copied()
-            .unwrap_or_else(|| self.configured_below(pool, path, resource))
+        let own = self.quota(pool, path).and_then(|quota| quota.guaranteed.get(resource));
+        own.copied().unwrap_or_else(|| self.configured_below(pool, path, resource))
     }
 
     fn configured_below(&self, pool: &str, path: &str, resource: &str) -> i64 {
-        self.children(path)
-            .iter()
-            .map(|child| self.configured(pool, child, resource))
-            .sum()
+        self.children(path).iter().map(|child| self.configured(pool, child, resource)).sum()
     }
 
     /// The nearest word on it, from the tenant up to the pool.
     pub(crate) fn enforce(&self, pool: &str, path: &str) -> Enforce {
-        let said = lineage(path)
-            .iter()
-            .find_map(|above| self.quota(pool, above)?.enforce);
-        said.or_else(|| self.pool(pool).map(|pool| pool.enforce))
-            .unwrap_or(Enforce::Deny)
+        let said = lineage(path).iter().find_map(|above| self.quota(pool, above)?.enforce);
+        said.or_else(|| self.pool(pool).map(|pool| pool.enforce)).unwrap_or(Enforce::Deny)
     }
 
     /// "A tenant's lifecycle scales its guarantee, limit and lendable: … rounded down, for every
@@ -260,9 +240,7 @@ impl Config {
         if self.storage.iter().any(|storage| storage == resource) {
             return amount;
         }
-        let factor = self
-            .tenant(path)
-            .map_or(ONE, |tenant| self.lifecycles.of(tenant.lifecycle));
+        let factor = self.tenant(path).map_or(ONE, |tenant| self.lifecycles.of(tenant.lifecycle));
         (i128::from(amount) * i128::from(factor) / i128::from(ONE)) as i64
     }
 
@@ -279,19 +257,10 @@ impl Config {
                 let Some(in_pool) = self.pool(pool) else {
                     return Some(format!("{path}: no pool {pool}"));
                 };
-                for resource in quota
-                    .guaranteed
-                    .keys()
-                    .chain(quota.limit.keys())
-                    .chain(quota.lendable.keys())
-                {
+                for resource in quota.guaranteed.keys().chain(quota.limit.keys()).chain(quota.lendable.keys()) {
                     let guaranteed = self.configured(pool, path, resource);
                     let limit = quota.limit.get(resource).copied().unwrap_or(i64::MAX);
-                    if quota
-                        .lendable
-                        .get(resource)
-                        .is_some_and(|lendable| *lendable > guaranteed)
-                    {
+                    if quota.lendable.get(resource).is_some_and(|lendable| *lendable > guaranteed) {
                         return Some(format!("{path}: lendable above guaranteed in {resource}"));
                     }
                     // Where nothing is said of it, what children sum to is all that there is to it, and that
@@ -299,9 +268,7 @@ impl Config {
                     if guaranteed > limit && quota.guaranteed.contains_key(resource) {
                         return Some(format!("{path}: guaranteed above limit in {resource}"));
                     }
-                    if !in_pool.overcommit
-                        && self.configured_below(pool, path, resource) > guaranteed.min(limit)
-                    {
+                    if !in_pool.overcommit && self.configured_below(pool, path, resource) > guaranteed.min(limit) {
                         return Some(format!("{path}: children sum to more in {resource}"));
                     }
                 }

@@ -31,26 +31,15 @@ impl Model {
             .or_else(|| self.burst_over(asking))
             .or_else(|| self.does_not_fit(asking))
             .or_else(|| self.held_for_another(asking))
-            .or_else(|| {
-                self.pool(&asking.pool)
-                    .paused
-                    .then(|| Reason::plain(Code::Paused))
-            })
+            .or_else(|| self.pool(&asking.pool).paused.then(|| Reason::plain(Code::Paused)))
     }
 
     /// "Archived, itself or above: deny, inactive."
     fn inactive(&self, asking: &Asking) -> Option<Reason> {
-        let archived = |path: &&str| {
-            self.config
-                .tenant(path)
-                .is_some_and(|tenant| tenant.lifecycle == Lifecycle::Archived)
-        };
+        let archived =
+            |path: &&str| self.config.tenant(path).is_some_and(|tenant| tenant.lifecycle == Lifecycle::Archived);
         let tenant = lineage(&asking.tenant).into_iter().find(archived)?;
-        Some(Reason {
-            code: Code::Inactive,
-            tenant: Some(tenant.to_owned()),
-            resource: None,
-        })
+        Some(Reason { code: Code::Inactive, tenant: Some(tenant.to_owned()), resource: None })
     }
 
     /// "Larger by itself than a limit on its path, the pool's whole capacity, a budget's amount, or
@@ -60,27 +49,17 @@ impl Model {
         let tree = self.tree(&asking.pool);
         for node in tree.path(asking.leaf) {
             for resource in asked_for(&asking.ask) {
-                if tree
-                    .limit(node, resource, Less::Nothing)
-                    .is_some_and(|limit| asking.ask[resource] > limit)
-                {
+                if tree.limit(node, resource, Less::Nothing).is_some_and(|limit| asking.ask[resource] > limit) {
                     return Some(Reason::at(Code::NeverFits, tree.tenant(node), resource));
                 }
             }
         }
         let larger = |amount: i64, _used: i64, asked: i64| asked > amount;
-        if let Some((tenant, resource, _)) = self.budgets_against(asking, larger).into_iter().next()
-        {
+        if let Some((tenant, resource, _)) = self.budgets_against(asking, larger).into_iter().next() {
             return Some(Reason::at(Code::NeverFits, &tenant, &resource));
         }
         let blocked = View::empty(tree).blocked(asking.leaf, &asking.ask, Less::Nothing);
-        blocked.first().map(|blocked| {
-            Reason::at(
-                Code::NeverFits,
-                tree.tenant(blocked.node),
-                &blocked.resources[0],
-            )
-        })
+        blocked.first().map(|blocked| Reason::at(Code::NeverFits, tree.tenant(blocked.node), &blocked.resources[0]))
     }
 
     /// "Exceeded is: used plus request above amount."
@@ -101,15 +80,9 @@ impl Model {
     ) -> Vec<(String, String, OnExceed)> {
         let mut found = Vec::new();
         for path in lineage(&asking.tenant) {
-            for budget in self
-                .config
-                .tenant(path)
-                .into_iter()
-                .flat_map(|tenant| &tenant.budgets)
-            {
+            for budget in self.config.tenant(path).into_iter().flat_map(|tenant| &tenant.budgets) {
                 let asked = asking.ask.get(&budget.resource).copied().unwrap_or(0);
-                if asked > 0 && against(budget.amount, self.budget_used(path, &budget.name), asked)
-                {
+                if asked > 0 && against(budget.amount, self.budget_used(path, &budget.name), asked) {
                     found.push((path.to_owned(), budget.resource.clone(), budget.on_exceed));
                 }
             }
@@ -124,18 +97,10 @@ impl Model {
             return None;
         }
         let before = |ticket: &&Ticket| {
-            ticket.request.tenant == asking.tenant
-                && ticket.place < asking.place
-                && !self.is_passed_over(ticket)
+            ticket.request.tenant == asking.tenant && ticket.place < asking.place && !self.is_passed_over(ticket)
         };
-        self.tickets_in_order(&asking.pool)
-            .into_iter()
-            .find(before)?;
-        Some(Reason {
-            code: Code::BehindEarlier,
-            tenant: Some(asking.tenant.clone()),
-            resource: None,
-        })
+        self.tickets_in_order(&asking.pool).into_iter().find(before)?;
+        Some(Reason { code: Code::BehindEarlier, tenant: Some(asking.tenant.clone()), resource: None })
     }
 
     /// "It asked not to borrow, and its leaf would: would-borrow."
@@ -145,29 +110,23 @@ impl Model {
     }
 
     pub(crate) fn borrows_at_leaf(&self, asking: &Asking) -> bool {
-        !self
-            .actual(&asking.pool)
-            .within_in_all(asking.leaf, asking.leaf, &asking.ask)
+        !self.actual(&asking.pool).within_in_all(asking.leaf, asking.leaf, &asking.ask)
     }
 
     /// "It would borrow, and its burst is over: burst-over." Read as: it would borrow at its leaf,
     /// and at a tenant of its path whose burst is over; so that nobody's burst keeps an owner from
     /// what is guaranteed.
     pub(crate) fn burst_over(&self, asking: &Asking) -> Option<Reason> {
-        if !self.borrows_at_leaf(asking) {
+        let tree = self.tree(&asking.pool);
+        let mut over = tree.path(asking.leaf);
+        over.retain(|node| self.burst_is_over(&asking.pool, &tree.nodes[*node].name));
+        if over.is_empty() || !self.borrows_at_leaf(asking) {
             return None;
         }
         let view = self.actual(&asking.pool);
-        let over = |node: &usize| {
-            self.burst_is_over(&asking.pool, &view.tree.nodes[*node].name)
-                && !view.within_in_all(*node, asking.leaf, &asking.ask)
-        };
-        let node = view.tree.path(asking.leaf).into_iter().find(over)?;
-        Some(Reason {
-            code: Code::BurstOver,
-            tenant: Some(view.tree.tenant(node).to_owned()),
-            resource: None,
-        })
+        let would = |node: &usize| !view.within_in_all(*node, asking.leaf, &asking.ask);
+        let tenant = tree.tenant(over.into_iter().find(would)?).to_owned();
+        Some(Reason { code: Code::BurstOver, tenant: Some(tenant), resource: None })
     }
 
     /// "exceeds-limit with the lowest node that stands against it (resources by name), or
@@ -176,16 +135,8 @@ impl Model {
         let view = self.actual(&asking.pool);
         let blocked = view.blocked(asking.leaf, &asking.ask, Less::Unavailable);
         let lowest = blocked.first()?;
-        let code = if lowest.node == ROOT {
-            Code::NoCapacity
-        } else {
-            Code::ExceedsLimit
-        };
-        Some(Reason::at(
-            code,
-            view.tree.tenant(lowest.node),
-            &lowest.resources[0],
-        ))
+        let code = if lowest.node == ROOT { Code::NoCapacity } else { Code::ExceedsLimit };
+        Some(Reason::at(code, view.tree.tenant(lowest.node), &lowest.resources[0]))
     }
 
     /// "It fits, but takes what is held for another". "Holds do not stop a claim."
@@ -200,18 +151,12 @@ impl Model {
     /// "Else queue, if request and pool allow waiting and the queue has room; else deny, for the
     /// reason found, or queue-full." A budget may say that it is denied; what is inactive or never
     /// fits is.
-    pub(crate) fn queue_or_deny(
-        &self,
-        request: &Request,
-        asking: &Asking,
-        reason: Reason,
-    ) -> Outcome {
+    pub(crate) fn queue_or_deny(&self, request: &Request, asking: &Asking, reason: Reason) -> Outcome {
         let denies = match reason.code {
             Code::Inactive | Code::NeverFits => true,
-            Code::BudgetUsedUp => self
-                .exceeded_budgets(asking)
-                .iter()
-                .any(|(_, _, on_exceed)| *on_exceed == OnExceed::Deny),
+            Code::BudgetUsedUp => {
+                self.exceeded_budgets(asking).iter().any(|(_, _, on_exceed)| *on_exceed == OnExceed::Deny)
+            }
             Code::BehindEarlier
             | Code::WouldBorrow
             | Code::BurstOver
@@ -226,10 +171,7 @@ impl Model {
         }
         let pool = self.pool(&request.pool);
         let queued = self.tickets_in_order(&request.pool);
-        let own = queued
-            .iter()
-            .filter(|ticket| ticket.request.tenant == request.tenant)
-            .count();
+        let own = queued.iter().filter(|ticket| ticket.request.tenant == request.tenant).count();
         if queued.len() >= pool.max_queued || own >= pool.max_queued_per_tenant {
             return Outcome::Deny(Reason::plain(Code::QueueFull));
         }

@@ -1,9 +1,10 @@
 //! Dispatch: who of those that wait is admitted next, until nobody can be.
 
 use super::decide::Asking;
+use super::post::Admission;
 use super::share::Share;
 use super::tree::ROOT;
-use super::{Admission, Model, Place, Ticket};
+use super::{Model, Place, Ticket};
 
 /// More rounds than this in one instant is a loop in the rules.
 const ROUNDS: usize = 10_000;
@@ -26,11 +27,7 @@ impl Model {
     }
 
     pub(crate) fn pool_names(&self) -> Vec<String> {
-        self.config
-            .pools
-            .iter()
-            .map(|pool| pool.name.clone())
-            .collect()
+        self.config.pools.iter().map(|pool| pool.name.clone()).collect()
     }
 
     /// "After anything that changes the ledger, and when time passes something that a rule names,
@@ -41,9 +38,7 @@ impl Model {
             self.judge_claims(pool);
             self.let_off(pool);
             let next = self.next(pool);
-            let borrows = next
-                .as_ref()
-                .is_none_or(|id| self.borrows_at_leaf(&self.asking_of(self.ticket(id))));
+            let borrows = next.as_ref().is_none_or(|id| self.borrows_at_leaf(&self.asking_of(self.ticket(id))));
             if borrows && self.first_that_may_claims(pool) {
                 continue;
             }
@@ -58,43 +53,24 @@ impl Model {
 
     fn admit_ticket(&mut self, id: &str) {
         let ticket = self.take_ticket(id);
-        self.admit(
-            &ticket.request,
-            ticket.arrived,
-            Admission::FromQueue {
-                stood: ticket.stood,
-            },
-        );
+        self.admit(&ticket.request, ticket.arrived, Admission::FromQueue { stood: ticket.stood });
     }
 
     /// "in the order of tickets"
     fn first_that_may_claims(&mut self, pool: &str) -> bool {
-        let ids: Vec<String> = self
-            .tickets_in_order(pool)
-            .iter()
-            .map(|ticket| ticket.request.id.clone())
-            .collect();
+        let ids: Vec<String> = self.tickets_in_order(pool).iter().map(|ticket| ticket.request.id.clone()).collect();
         ids.iter().any(|id| self.try_to_claim(id))
     }
 
     /// "first those that have a claim, in the order of claims; then those that have a hold; then,
     /// found from the root down". Read as: holders by how long they have waited.
     fn next(&self, pool: &str) -> Option<String> {
-        let claims = self
-            .claims_in_order(pool)
-            .into_iter()
-            .map(|claim| claim.ticket.clone());
-        let mut holders: Vec<&Ticket> = self
-            .holds
-            .iter()
-            .filter(|hold| hold.pool == pool)
-            .map(|hold| self.ticket(&hold.ticket))
-            .collect();
+        let claims = self.claims_in_order(pool).into_iter().map(|claim| claim.ticket.clone());
+        let mut holders: Vec<&Ticket> =
+            self.holds.iter().filter(|hold| hold.pool == pool).map(|hold| self.ticket(&hold.ticket)).collect();
         holders.sort_by_key(|ticket| ticket.stood);
         let holders = holders.into_iter().map(|ticket| ticket.request.id.clone());
-        let first = claims
-            .chain(holders)
-            .find(|id| self.can_be_admitted(self.ticket(id)));
+        let first = claims.chain(holders).find(|id| self.can_be_admitted(self.ticket(id)));
         first.or_else(|| self.put_forward(pool, ROOT))
     }
 
@@ -109,17 +85,12 @@ impl Model {
         if tree.is_leaf(node) && node != ROOT {
             let of_leaf = |ticket: &&&Ticket| tree.leaf(&ticket.request.tenant) == node;
             let queued = self.tickets_in_order(pool);
-            let first = queued
-                .iter()
-                .filter(of_leaf)
-                .find(|ticket| self.can_be_admitted(ticket))?;
+            let first = queued.iter().filter(of_leaf).find(|ticket| self.can_be_admitted(ticket))?;
             return Some(first.request.id.clone());
         }
         let children = tree.nodes[node].children.iter();
         let forward = children.filter_map(|child| Some((*child, self.put_forward(pool, *child)?)));
-        forward
-            .min_by_key(|(child, id)| self.turn_of(pool, *child, id))
-            .map(|(_, id)| id)
+        forward.min_by_key(|(child, id)| self.turn_of(pool, *child, id)).map(|(_, id)| id)
     }
 
     /// First "one whose ticket stays within the child's guarantee, in all it asks for, before one
@@ -127,9 +98,7 @@ impl Model {
     /// weighted dominant share …, before the allocation", then "the ticket that comes first".
     fn turn_of(&self, pool: &str, child: usize, id: &str) -> (bool, bool, Share, Place) {
         let view = self.actual(pool);
-        let Asking {
-            leaf, ask, place, ..
-        } = self.asking_of(self.ticket(id));
+        let Asking { leaf, ask, place, .. } = self.asking_of(self.ticket(id));
         let borrows = !view.within_in_all(child, leaf, &ask);
         let share = view.share(child, self.pool(pool).share_of);
         (borrows, view.tree.nodes[child].weight == 0, share, place)

@@ -20,19 +20,12 @@ impl Model {
     pub(crate) fn is_held(&self, asking: &Asking) -> bool {
         let view = self.actual(&asking.pool);
         let path = view.tree.path(asking.leaf);
-        let under = |hold: &Hold| {
-            path.iter()
-                .any(|node| view.tree.nodes[*node].name == hold.node)
-        };
-        let mut holds = self
-            .holds
-            .iter()
-            .filter(|hold| hold.pool == asking.pool && under(hold));
+        let under = |hold: &Hold| path.iter().any(|node| view.tree.nodes[*node].name == hold.node);
+        let mut holds = self.holds.iter().filter(|hold| hold.pool == asking.pool && under(hold));
         holds.any(|hold| {
             let later = self.ticket(&hold.ticket).stood < asking.stood;
             let held = self.blocked_in(hold);
-            let mut asked =
-                asked_for(&asking.ask).filter(|r| held.iter().any(|held| held == r));
+            let mut asked = asked_for(&asking.ask).filter(|r| held.iter().any(|held| held == r));
             later
                 && asked.any(|resource| {
                     let own = view.within(asking.leaf, asking.leaf, &asking.ask, [resource]);
@@ -47,7 +40,7 @@ impl Model {
         let view = self.actual(&asking.pool);
         let blocked = view.blocked(asking.leaf, &asking.ask, Less::Unavailable);
         let there = blocked.into_iter().find(|blocked| view.tree.nodes[blocked.node].name == hold.node);
-        there.map(|blocked| blocked.resources).unwrap_or_default()
+        there.map_or_else(Vec::new, |blocked| blocked.resources)
     }
 
     /// Who has the hold at each node, decided when nobody more can be admitted, so that a hold
@@ -60,31 +53,21 @@ impl Model {
     /// and where nobody else does its next turn begins at once; wherever it stands later, it stands
     /// behind those who had arrived until now.
     pub(crate) fn judge_holds(&mut self, pool: &str) -> bool {
-        let before: Vec<Hold> = self
-            .holds
-            .iter()
-            .filter(|hold| hold.pool == pool)
-            .cloned()
-            .collect();
+        let before: Vec<Hold> = self.holds.iter().filter(|hold| hold.pool == pool).cloned().collect();
         let hold_for = self.pool(pool).hold_for;
+        let mut standers = self.stand(pool);
         let mut turned = false;
         for hold in &before {
-            let stands = self
-                .stand(pool)
-                .iter()
-                .any(|stander| self.is_hold_of(hold, stander));
+            let stands = standers.iter().any(|stander| self.is_hold_of(hold, stander));
             if stands && hold_for > 0 && hold.since + hold_for <= self.now {
                 let back = self.moment();
-                let ticket = self
-                    .tickets
-                    .iter_mut()
-                    .find(|ticket| ticket.request.id == hold.ticket);
+                let mut tickets = self.tickets.iter_mut();
+                let ticket = tickets.find(|ticket| ticket.request.id == hold.ticket);
                 ticket.expect("a waiting ticket").stood = back;
                 turned = true;
             }
         }
         let mut after: Vec<Hold> = Vec::new();
-        let mut standers = self.stand(pool);
         standers.sort_by_key(|stander| (stander.node, self.ticket(&stander.ticket).stood));
         for stander in standers {
             let node = self.tree(pool).nodes[stander.node].name.clone();
@@ -92,40 +75,17 @@ impl Model {
                 continue;
             }
             let over = |since: &Time| hold_for > 0 && since + hold_for <= self.now;
-            let mut same = before
-                .iter()
-                .filter(|hold| self.is_hold_of(hold, &stander))
-                .map(|hold| hold.since);
+            let mut same = before.iter().filter(|hold| self.is_hold_of(hold, &stander)).map(|hold| hold.since);
             let since = same.find(|since| !over(since)).unwrap_or(self.now);
-            let Stander {
-                resources, ticket, ..
-            } = stander;
-            after.push(Hold {
-                pool: pool.to_owned(),
-                node,
-                ticket,
-                resources,
-                since,
-            });
+            let Stander { resources, ticket, .. } = stander;
+            after.push(Hold { pool: pool.to_owned(), node, ticket, resources, since });
         }
         let key = |hold: &Hold| (hold.node.clone(), hold.ticket.clone());
-        for hold in before
-            .iter()
-            .filter(|hold| !after.iter().any(|other| key(other) == key(hold)))
-        {
-            self.note(Event::HoldsNoMore {
-                ticket: hold.ticket.clone(),
-                node: hold.node.clone(),
-            });
+        for hold in before.iter().filter(|hold| !after.iter().any(|other| key(other) == key(hold))) {
+            self.note(Event::HoldsNoMore { ticket: hold.ticket.clone(), node: hold.node.clone() });
         }
-        for hold in after
-            .iter()
-            .filter(|hold| !before.iter().any(|other| key(other) == key(hold)))
-        {
-            self.note(Event::Holds {
-                ticket: hold.ticket.clone(),
-                node: hold.node.clone(),
-            });
+        for hold in after.iter().filter(|hold| !before.iter().any(|other| key(other) == key(hold))) {
+            self.note(Event::Holds { ticket: hold.ticket.clone(), node: hold.node.clone() });
         }
         let what = |hold: &Hold| (key(hold), hold.resources.clone());
         let changed = before.iter().map(what).ne(after.iter().map(what));
@@ -143,20 +103,12 @@ impl Model {
     fn stand(&self, pool: &str) -> Vec<Stander> {
         let view = self.actual(pool);
         let mut standers = Vec::new();
-        for ticket in self
-            .tickets_in_order(pool)
-            .into_iter()
-            .filter(|ticket| self.may_hold(ticket))
-        {
+        for ticket in self.tickets_in_order(pool).into_iter().filter(|ticket| self.may_hold(ticket)) {
             let asking = self.asking_of(ticket);
             let blocked = view.blocked(asking.leaf, &asking.ask, Less::Unavailable);
             if let Some(lowest) = blocked.into_iter().next() {
                 let ticket = ticket.request.id.clone();
-                standers.push(Stander {
-                    node: lowest.node,
-                    resources: lowest.resources,
-                    ticket,
-                });
+                standers.push(Stander { node: lowest.node, resources: lowest.resources, ticket });
             }
         }
         standers
@@ -171,10 +123,7 @@ impl Model {
         ticket.arrived.at + pool.hold_after <= self.now
             && !self.is_passed_over(ticket)
             && self.could_be_admitted(ticket)
-            && !self
-                .claims
-                .iter()
-                .any(|claim| claim.ticket == ticket.request.id)
+            && !self.claims.iter().any(|claim| claim.ticket == ticket.request.id)
             && !tree.is_weightless(tree.leaf(&ticket.request.tenant))
             && (pool.order == Order::Backfill || self.is_in_line(ticket))
     }

@@ -35,10 +35,7 @@ impl Model {
     fn end_of(&self, lease: &Lease) -> (Option<Time>, Cause) {
         let pool = self.pool(&lease.request.pool);
         if !lease.confirmed {
-            return (
-                Some(lease.admitted + pool.confirm_within),
-                Cause::Unconfirmed,
-            );
+            return (Some(lease.admitted + pool.confirm_within), Cause::Unconfirmed);
         }
         let ttl = lease.request.ttl.unwrap_or(pool.lease_ttl);
         ((ttl > 0).then(|| lease.heard + ttl), Cause::Expired)
@@ -116,16 +113,8 @@ impl Model {
             instants.push(hold.since + self.pool(&hold.pool).hold_for);
         }
         for tenant in &self.config.tenants {
-            instants.extend(
-                tenant
-                    .budgets
-                    .iter()
-                    .flat_map(|budget| budget.period_ends.iter().copied()),
-            );
+            instants.extend(tenant.budgets.iter().flat_map(|budget| budget.period_ends.iter().copied()));
         }
-        instants
-            .into_iter()
-            .filter(|instant| *instant > self.now)
-            .min()
+        instants.into_iter().filter(|instant| *instant > self.now).min()
     }
 }

@@ -4,7 +4,7 @@
 
 use std::cmp::Reverse;
 
-use super::config::{Amounts, Order, Time};
+use super::config::{Order, Time};
 use super::decide::Asking;
 use super::tree::{Less, Tree};
 use super::view::{View, asked_for};
@@ -68,38 +68,31 @@ impl Model {
     ) -> View<'m> {
         let mut plan = self.view_of(pool, |lease| !gone(lease));
         for claim in held {
-            let asking = self.asking_of(self.ticket(&claim.ticket));
-            plan.hold(asking.leaf, &asking.ask);
+            let ticket = self.ticket(&claim.ticket);
+            plan.hold(plan.tree.leaf(&ticket.request.tenant), &ticket.resources, ticket.request.least());
         }
         plan
     }
 
     /// All victims gone, all claims held.
     fn whole_plan(&self, pool: &str) -> View<'_> {
-        self.plan(
-            pool,
-            |lease| lease.victim.is_some(),
-            self.claims_in_order(pool),
-        )
+        self.plan(pool, |lease| lease.victim.is_some(), self.claims_in_order(pool))
     }
 
     /// All victims gone. "the plan of owners' claims alone"
-    fn owners_plan(&self, pool: &str) -> View<'_> {
-        let owners = self
-            .claims_in_order(pool)
-            .into_iter()
-            .filter(|claim| claim.owner);
-        self.plan(pool, |lease| lease.victim.is_some(), owners)
+    pub(crate) fn owners_plan(&self, pool: &str) -> View<'_> {
+        self.owners_plan_with(pool, |lease| lease.victim.is_some())
+    }
+
+    pub(crate) fn owners_plan_with(&self, pool: &str, gone: impl Fn(&Lease) -> bool) -> View<'_> {
+        let owners = self.claims_in_order(pool).into_iter().filter(|claim| claim.owner);
+        self.plan(pool, gone, owners)
     }
 
     /// "A claim sees only the claims before it in its plan", "victims chosen since not counted as
     /// gone".
     fn plan_of(&self, claim: &Claim) -> View<'_> {
-        self.plan_with(claim, |lease| {
-            lease
-                .victim
-                .is_some_and(|victim| victim.chosen <= claim.counts_on)
-        })
+        self.plan_with(claim, |lease| lease.victim.is_some_and(|victim| victim.chosen <= claim.counts_on))
     }
 
     fn plan_with(&self, claim: &Claim, gone: impl Fn(&Lease) -> bool) -> View<'_> {
@@ -109,10 +102,7 @@ impl Model {
 
     fn claims_before(&self, ticket: &str) -> Vec<&Claim> {
         let claims = self.claims_in_order(&self.ticket(ticket).request.pool);
-        claims
-            .into_iter()
-            .take_while(|claim| claim.ticket != ticket)
-            .collect()
+        claims.into_iter().take_while(|claim| claim.ticket != ticket).collect()
     }
 
     // Making a claim.
@@ -121,7 +111,7 @@ impl Model {
     /// strict only a tenant's first"; "paused (then nothing is reclaimed either)". Read as: in a
     /// pool that is paused, or where nothing is reclaimed, nobody claims, and claims that there
     /// were are dropped.
-    fn may_claim(&self, ticket: &Ticket) -> bool {
+    pub(crate) fn may_claim(&self, ticket: &Ticket) -> bool {
         let pool = self.pool(&ticket.request.pool);
         pool.reclaim
             && !pool.paused
@@ -139,18 +129,9 @@ impl Model {
             return false;
         };
         let made = self.number();
-        self.note(Event::Claimed {
-            ticket: id.to_owned(),
-        });
+        self.note(Event::Claimed { ticket: id.to_owned() });
         let by = taking.by.clone();
-        let claim = Claim {
-            ticket: id.to_owned(),
-            owner,
-            made,
-            counts_on: 0,
-            by,
-            notice: self.now,
-        };
+        let claim = Claim { ticket: id.to_owned(), owner, made, counts_on: 0, by, notice: self.now };
         self.claims.push(claim);
         self.take(id, taking);
         true
@@ -163,53 +144,25 @@ impl Model {
         }
         let asking = self.asking_of(ticket);
         let (leaf, ask) = (asking.leaf, &asking.ask);
-        let owner = self
-            .owners_plan(&asking.pool)
-            .within_in_all(leaf, leaf, ask);
+        let owner = self.owners_plan(&asking.pool).within_in_all(leaf, leaf, ask);
         // "one that asked not to borrow only within its leaf's guarantee"
         if !asking.borrow && !owner {
             return None;
         }
-        let plan = if owner {
-            self.owners_plan(&asking.pool)
-        } else {
-            self.whole_plan(&asking.pool)
-        };
-        let blocked = self
-            .actual(&asking.pool)
-            .blocked(leaf, ask, Less::Unavailable);
+        let plan = if owner { self.owners_plan(&asking.pool) } else { self.whole_plan(&asking.pool) };
+        let blocked = self.actual(&asking.pool).blocked(leaf, ask, Less::Unavailable);
         match (blocked.last(), plan.fits(leaf, ask)) {
             (None, true) => None,
-            (_, false) => self
-                .victims_for(&asking, plan)
-                .map(|taking| (owner, taking)),
+            (_, false) => self.victims_for(&asking, plan).map(|taking| (owner, taking)),
             // "A ticket that is blocked, and fits in the plan as it is because enough is on its way
             // already, claims without a victim where, below the highest node that blocks it, it
             // stays in the plan within a node's guarantee in what is blocked there." Read as: the
             // first such node down its path is the guarantee that it claims by.
             (Some(highest), true) => {
-                let within = |node: &usize| {
-                    plan.within(
-                        *node,
-                        leaf,
-                        ask,
-                        highest.resources.iter().map(String::as_str),
-                    )
-                };
-                let node = below(plan.tree, leaf, highest.node)
-                    .into_iter()
-                    .find(within)?;
-                let by = vec![Guarantee {
-                    node: name(plan.tree, node),
-                    resources: highest.resources.clone(),
-                }];
-                Some((
-                    owner,
-                    Taking {
-                        victims: Vec::new(),
-                        by,
-                    },
-                ))
+                let within = |node: &usize| plan.within(*node, leaf, ask, highest.resources.iter().map(String::as_str));
+                let node = below(plan.tree, leaf, highest.node).into_iter().find(within)?;
+                let by = vec![Guarantee { node: name(plan.tree, node), resources: highest.resources.clone() }];
+                Some((owner, Taking { victims: Vec::new(), by }))
             }
         }
     }
@@ -219,39 +172,20 @@ impl Model {
     fn take(&mut self, claimant: &str, taking: Taking) {
         for id in taking.victims {
             let chosen = self.number();
-            let lease = self
-                .leases
-                .iter()
-                .find(|lease| lease.request.id == id)
-                .expect("a lease");
+            let lease = self.leases.iter().find(|lease| lease.request.id == id).expect("a lease");
             // "Victims become reclaiming, and their holders are told the deadline (now plus
             // grace)"; "notice it needs, up to the pool's".
             let grace = self.pool(&lease.request.pool).grace;
             let deadline = self.now + lease.request.grace.unwrap_or(grace).min(grace);
-            let lease = self
-                .leases
-                .iter_mut()
-                .find(|lease| lease.request.id == id)
-                .expect("a lease");
+            let lease = self.leases.iter_mut().find(|lease| lease.request.id == id).expect("a lease");
             lease.victim = Some(Victim { chosen, deadline });
             self.note(Event::Reclaiming { id, deadline });
         }
         let pool = &self.ticket(claimant).request.pool;
-        let victims = self
-            .leases
-            .iter()
-            .filter(|lease| lease.request.pool == *pool)
-            .filter_map(|lease| lease.victim);
-        let notice = victims
-            .map(|victim| victim.deadline)
-            .max()
-            .unwrap_or(self.now);
+        let victims = self.leases.iter().filter(|lease| lease.request.pool == *pool).filter_map(|lease| lease.victim);
+        let notice = victims.map(|victim| victim.deadline).max().unwrap_or(self.now);
         let counts_on = self.numbers;
-        let claim = self
-            .claims
-            .iter_mut()
-            .find(|claim| claim.ticket == claimant)
-            .expect("its claim");
+        let claim = self.claims.iter_mut().find(|claim| claim.ticket == claimant).expect("its claim");
         (claim.counts_on, claim.notice) = (counts_on, notice);
     }
 
@@ -267,38 +201,18 @@ impl Model {
         let mut taking = Taking::default();
         while let Some(highest) = plan.blocked(leaf, ask, Less::Unavailable).pop() {
             let resources = highest.resources;
-            let chosen = below(plan.tree, leaf, highest.node)
-                .into_iter()
-                .find_map(|node| {
-                    if !plan.within(node, leaf, ask, resources.iter().map(String::as_str)) {
-                        return None;
-                    }
-                    let sisters = plan.tree.sisters(node);
-                    let victim = self.victim_of_any(
-                        &asking.pool,
-                        &plan,
-                        sisters,
-                        &resources,
-                        &taking.victims,
-                    )?;
-                    Some((node, victim))
-                });
-            let (node, victim) = chosen?;
-            taking.by.push(Guarantee {
-                node: name(plan.tree, node),
-                resources,
+            let chosen = below(plan.tree, leaf, highest.node).into_iter().find_map(|node| {
+                if !plan.within(node, leaf, ask, resources.iter().map(String::as_str)) {
+                    return None;
+                }
+                let sisters = plan.tree.sisters(node);
+                let victim = self.victim_of_any(&asking.pool, &plan, sisters, &resources, &taking.victims)?;
+                Some((node, victim))
             });
-            let lease = self
-                .leases
-                .iter()
-                .find(|lease| lease.request.id == victim)
-                .expect("a lease");
-            let freed: Amounts = lease
-                .holds()
-                .into_iter()
-                .map(|(resource, held)| (resource, -held))
-                .collect();
-            plan.hold(plan.tree.leaf(&lease.request.tenant), &freed);
+            let (node, victim) = chosen?;
+            taking.by.push(Guarantee { node: name(plan.tree, node), resources });
+            let lease = self.leases.iter().find(|lease| lease.request.id == victim).expect("a lease");
+            plan.hold(plan.tree.leaf(&lease.request.tenant), &lease.resources, -lease.count);
             taking.victims.push(victim);
         }
         Some(taking)
@@ -316,19 +230,12 @@ impl Model {
         resources: &[String],
         taken: &[String],
     ) -> Option<String> {
-        let mut borrowing: Vec<usize> = sisters
-            .into_iter()
-            .filter(|sister| plan.borrows_any(*sister, resources))
-            .collect();
+        let mut borrowing: Vec<usize> =
+            sisters.into_iter().filter(|sister| plan.borrows_any(*sister, resources)).collect();
         borrowing.sort_by_key(|sister| {
             let node = &plan.tree.nodes[*sister];
             let past = self.is_past_burst_and_grace(pool, &node.name);
-            Reverse((
-                past,
-                node.weight == 0,
-                plan.share_in(*sister, resources),
-                *sister,
-            ))
+            Reverse((past, node.weight == 0, plan.share_in(*sister, resources), *sister))
         });
         borrowing.into_iter().find_map(|sister| {
             if plan.tree.is_leaf(sister) {
@@ -350,26 +257,22 @@ impl Model {
         resources: &[String],
         taken: &[String],
     ) -> Option<String> {
-        let min_runtime = self.pool(pool).min_runtime;
         let may_give = |lease: &&Lease| {
-            let holds = lease.holds();
             lease.request.pool == pool
                 && tree.leaf(&lease.request.tenant) == leaf
-                && asked_for(&holds).any(|held| resources.iter().any(|resource| resource == held))
-                && lease.admitted + min_runtime <= self.now
-                && !lease.observed
-                && lease.request.borrow
-                && lease.victim.is_none()
+                && asked_for(&lease.resources).any(|held| resources.iter().any(|r| r == held))
+                && self.may_give_way(lease)
                 && !taken.contains(&lease.request.id)
         };
         let leases = self.leases.iter().filter(may_give);
-        let youngest = leases.min_by_key(|lease| {
-            (
-                lease.request.priority,
-                Reverse((lease.admitted, lease.arrived)),
-            )
-        });
+        let youngest = leases.min_by_key(|lease| (lease.request.priority, Reverse((lease.admitted, lease.arrived))));
         youngest.map(|lease| lease.request.id.clone())
+    }
+
+    /// "Leases under min_runtime, observed ones and those that asked not to borrow are left out".
+    pub(crate) fn may_give_way(&self, lease: &Lease) -> bool {
+        let min_runtime = self.pool(&lease.request.pool).min_runtime;
+        lease.admitted + min_runtime <= self.now && !lease.observed && lease.request.borrow && lease.victim.is_none()
     }
 
     // Judging claims.
@@ -380,11 +283,7 @@ impl Model {
     /// one that finds too few, has lost the guarantees, or whose ticket may claim no more, is
     /// dropped."
     pub(crate) fn judge_claims(&mut self, pool: &str) {
-        let ids: Vec<String> = self
-            .claims_in_order(pool)
-            .iter()
-            .map(|claim| claim.ticket.clone())
-            .collect();
+        let ids: Vec<String> = self.claims_in_order(pool).iter().map(|claim| claim.ticket.clone()).collect();
         for id in ids {
             let claim = self.claim_of(&id).expect("its claim");
             let plan = self.plan_of(claim);
@@ -395,15 +294,8 @@ impl Model {
                 let all_gone = self.plan_with(claim, |lease| lease.victim.is_some());
                 let asking = self.asking_of(self.ticket(&id));
                 if let Some(taking) = self.victims_for(&asking, all_gone) {
-                    let claim = self
-                        .claims
-                        .iter_mut()
-                        .find(|claim| claim.ticket == id)
-                        .expect("its claim");
-                    let more = taking
-                        .by
-                        .iter()
-                        .filter(|guarantee| !claim.by.contains(guarantee));
+                    let claim = self.claims.iter_mut().find(|claim| claim.ticket == id).expect("its claim");
+                    let more = taking.by.iter().filter(|guarantee| !claim.by.contains(guarantee));
                     let more: Vec<Guarantee> = more.cloned().collect();
                     claim.by.extend(more);
                     self.take(&id, taking);
@@ -426,18 +318,12 @@ impl Model {
 
     fn keeps_a_guarantee(&self, claim: &Claim, plan: &View<'_>) -> bool {
         let ticket = self.ticket(&claim.ticket);
-        let Asking {
-            leaf, ask, borrow, ..
-        } = self.asking_of(ticket);
+        let Asking { leaf, ask, borrow, .. } = self.asking_of(ticket);
         let within = |guarantee: &Guarantee| {
             let resources = guarantee.resources.iter().map(String::as_str);
-            plan.tree
-                .node(&guarantee.node)
-                .is_some_and(|node| plan.within(node, leaf, &ask, resources))
+            plan.tree.node(&guarantee.node).is_some_and(|node| plan.within(node, leaf, &ask, resources))
         };
-        self.may_claim(ticket)
-            && (borrow || plan.within_in_all(leaf, leaf, &ask))
-            && claim.by.iter().any(within)
+        self.may_claim(ticket) && (borrow || plan.within_in_all(leaf, leaf, &ask)) && claim.by.iter().any(within)
     }
 
     /// "Then, before anybody is admitted, every victim with which put back all claims still stand
@@ -446,19 +332,13 @@ impl Model {
         for id in self.victims_last_first(pool) {
             let all_stand = self.claims_in_order(pool).into_iter().all(|claim| {
                 let gone = |lease: &Lease| {
-                    let counted = lease
-                        .victim
-                        .is_some_and(|victim| victim.chosen <= claim.counts_on);
+                    let counted = lease.victim.is_some_and(|victim| victim.chosen <= claim.counts_on);
                     counted && lease.request.id != id
                 };
                 self.stands(claim, &self.plan_with(claim, gone))
             });
             if all_stand {
-                let lease = self
-                    .leases
-                    .iter_mut()
-                    .find(|lease| lease.request.id == id)
-                    .expect("a victim");
+                let lease = self.leases.iter_mut().find(|lease| lease.request.id == id).expect("a victim");
                 lease.victim = None;
                 self.note(Event::LetOff { id });
             }
@@ -467,16 +347,8 @@ impl Model {
 
     fn victims_last_first(&self, pool: &str) -> Vec<String> {
         let mut victims: Vec<(u64, String)> = Vec::new();
-        for lease in self
-            .leases
-            .iter()
-            .filter(|lease| lease.request.pool == pool)
-        {
-            victims.extend(
-                lease
-                    .victim
-                    .map(|victim| (victim.chosen, lease.request.id.clone())),
-            );
+        for lease in self.leases.iter().filter(|lease| lease.request.pool == pool) {
+            victims.extend(lease.victim.map(|victim| (victim.chosen, lease.request.id.clone())));
         }
         victims.sort();
         victims.into_iter().rev().map(|(_, id)| id).collect()
@@ -493,16 +365,9 @@ impl Model {
         let (leaf, ask) = (asking.leaf, &asking.ask);
         let actual = self.actual(&asking.pool);
         let owner = actual.within_in_all(leaf, leaf, ask);
-        let plan = if owner {
-            self.owners_plan(&asking.pool)
-        } else {
-            self.whole_plan(&asking.pool)
-        };
-        let own = |resource: &str| {
-            actual.tree.is_named(resource) && actual.within(leaf, leaf, ask, [resource])
-        };
-        !plan.fits(leaf, ask)
-            || self.asks_where_blocked(asking, &self.claims_in_order(&asking.pool), own)
+        let plan = if owner { self.owners_plan(&asking.pool) } else { self.whole_plan(&asking.pool) };
+        let own = |resource: &str| actual.tree.is_named(resource) && actual.within(leaf, leaf, ask, [resource]);
+        !plan.fits(leaf, ask) || self.asks_where_blocked(asking, &self.claims_in_order(&asking.pool), own)
     }
 
     /// "nor so a claim against those before it, whatever its leaf": so it is stopped where one
@@ -511,41 +376,23 @@ impl Model {
         self.asks_where_blocked(asking, &self.claims_before(ticket), |_| false)
     }
 
-    fn asks_where_blocked(
-        &self,
-        asking: &Asking,
-        claims: &[&Claim],
-        but: impl Fn(&str) -> bool,
-    ) -> bool {
+    fn asks_where_blocked(&self, asking: &Asking, claims: &[&Claim], but: impl Fn(&str) -> bool) -> bool {
         let actual = self.actual(&asking.pool);
         let path = actual.tree.path(asking.leaf);
         claims.iter().any(|claim| {
             let other = self.asking_of(self.ticket(&claim.ticket));
             let blocked = actual.blocked(other.leaf, &other.ask, Less::Unavailable);
-            blocked
-                .iter()
-                .filter(|blocked| path.contains(&blocked.node))
-                .any(|blocked| {
-                    let asked = |resource: &&String| {
-                        asking.ask.get(*resource).is_some_and(|amount| *amount > 0)
-                    };
-                    blocked
-                        .resources
-                        .iter()
-                        .filter(asked)
-                        .any(|resource| !but(resource))
-                })
+            blocked.iter().filter(|blocked| path.contains(&blocked.node)).any(|blocked| {
+                let asked = |resource: &&String| asking.ask.get(*resource).is_some_and(|amount| *amount > 0);
+                blocked.resources.iter().filter(asked).any(|resource| !but(resource))
+            })
         })
     }
 }
 
 /// The nodes of a path below one of them, the highest first.
 fn below(tree: &Tree, leaf: usize, node: usize) -> Vec<usize> {
-    let mut path: Vec<usize> = tree
-        .path(leaf)
-        .into_iter()
-        .take_while(|at| *at != node)
-        .collect();
+    let mut path: Vec<usize> = tree.path(leaf).into_iter().take_while(|at| *at != node).collect();
     path.reverse();
     path
 }

@@ -35,11 +35,7 @@ impl Rng {
 
 /// `HEADGATE_SEED` alone where it is set; else the first `runs` seeds, or `HEADGATE_RUNS` of them.
 pub(crate) fn seeds(runs: u64) -> Vec<u64> {
-    let number = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .map(|text| text.parse::<u64>().expect("a number"))
-    };
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     match number("HEADGATE_SEED") {
         Some(seed) => vec![seed],
         None => (0..number("HEADGATE_RUNS").unwrap_or(runs)).collect(),

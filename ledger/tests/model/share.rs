@@ -18,12 +18,10 @@ impl Share {
     /// for nothing."
     pub(crate) fn dominant(amounts: impl Iterator<Item = (i64, i64)>, weight: u64) -> Share {
         let weight = i128::from(if weight == 0 { ONE } else { weight });
-        let shares = amounts
-            .filter(|(_, capacity)| *capacity > 0)
-            .map(|(amount, capacity)| Share {
-                parts: i128::from(amount) * i128::from(ONE),
-                of: i128::from(capacity) * weight,
-            });
+        let shares = amounts.filter(|(_, capacity)| *capacity > 0).map(|(amount, capacity)| Share {
+            parts: i128::from(amount) * i128::from(ONE),
+            of: i128::from(capacity) * weight,
+        });
         shares.max().unwrap_or(Share::ZERO)
     }
 }

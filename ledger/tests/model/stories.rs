@@ -1,332 +1,17 @@
 //! The scenarios, told to the model.
 
-use std::collections::BTreeMap;
-
-use crate::model::config::{
-    Amounts, Config, Lifecycle, Lifecycles, Order, Pool, Quota, SECOND, ShareOf, Tenant, Time,
+use crate::model::config::{Amounts, Lifecycle, Order, Pool, Quota, SECOND, ShareOf, Tenant};
+use crate::model::{Code, Error, Outcome, Request, Standing};
+use crate::story::{
+    ALLOW, Story, allow, amounts, bare, cpu, denied, deny_for, guaranteed, is_queue, lends, limited, of, open, pool,
+    queue, queue_for, queued, reason, request, tenant,
 };
-use crate::model::share::Share;
-use crate::model::{
-    Cause, Code, Error, Event, Model, Outcome, PutTenant, Reason, Request, Standing, audit,
-};
-
-/// Cpu in whole units.
-fn cpu(amount: i64) -> Amounts {
-    amounts(&[("cpu", amount)])
-}
-
-fn amounts(amounts: &[(&str, i64)]) -> Amounts {
-    amounts
-        .iter()
-        .map(|(resource, amount)| ((*resource).to_owned(), *amount))
-        .collect()
-}
-
-fn pool(capacity: &[(&str, i64)]) -> Pool {
-    Pool {
-        lease_ttl: 0,
-        ..Pool::new("default", amounts(capacity))
-    }
-}
-
-/// A tenant without a quota of its own.
-fn bare(path: &str) -> Tenant {
-    Tenant::new(path)
-}
-
-fn tenant(path: &str, quota: Quota) -> Tenant {
-    Tenant {
-        quota: BTreeMap::from([("default".to_owned(), quota)]),
-        ..bare(path)
-    }
-}
-
-/// A tenant with a quota that says nothing.
-fn open(path: &str) -> Tenant {
-    tenant(path, Quota::default())
-}
-
-fn guaranteed(path: &str, resource: &str, amount: i64) -> Tenant {
-    tenant(
-        path,
-        Quota {
-            guaranteed: amounts(&[(resource, amount)]),
-            ..Quota::default()
-        },
-    )
-}
-
-fn limited(path: &str, amount: i64) -> Tenant {
-    tenant(
-        path,
-        Quota {
-            limit: cpu(amount),
-            ..Quota::default()
-        },
-    )
-}
-
-fn lends(path: &str, guaranteed: i64, lendable: i64) -> Tenant {
-    tenant(
-        path,
-        Quota {
-            guaranteed: cpu(guaranteed),
-            lendable: cpu(lendable),
-            ..Quota::default()
-        },
-    )
-}
-
-fn request(id: &str, tenant: &str, resources: Amounts) -> Request {
-    Request {
-        id: id.to_owned(),
-        tenant: tenant.to_owned(),
-        pool: "default".to_owned(),
-        resources,
-        count: 1,
-        min_count: None,
-        priority: 0,
-        wait: true,
-        borrow: true,
-        provisional: false,
-        ttl: Some(0),
-        grace: None,
-    }
-}
-
-struct Story {
-    model: Model,
-    /// Where the log stood before the last step that moved time or acted.
-    from: usize,
-    /// Which leases run out by themselves so long after their admission.
-    runs: BTreeMap<String, Time>,
-    ends: BTreeMap<Time, Vec<String>>,
-}
-
-impl Story {
-    fn of(pool: Pool, tenants: Vec<Tenant>) -> Story {
-        let config = Config {
-            pools: vec![pool],
-            tenants,
-            lifecycles: Lifecycles::default(),
-            storage: Vec::new(),
-            remember: 3600 * SECOND,
-        };
-        Story {
-            model: Model::new(config),
-            from: 0,
-            runs: BTreeMap::new(),
-            ends: BTreeMap::new(),
-        }
-    }
-
-    /// One step: leases are confirmed when they are admitted, and the invariants hold after it.
-    fn step<T>(&mut self, act: impl FnOnce(&mut Model) -> T) -> T {
-        self.from = self.model.log.len();
-        let done = act(&mut self.model);
-        self.after();
-        done
-    }
-
-    fn after(&mut self) {
-        let now = self.model.now;
-        let unconfirmed: Vec<String> = self
-            .model
-            .leases
-            .iter()
-            .filter(|lease| !lease.confirmed)
-            .map(id_of)
-            .collect();
-        for id in unconfirmed {
-            self.model.confirm(now, &id);
-        }
-        for lease in &self.model.leases {
-            if let Some(runs) = self.runs.remove(&lease.request.id) {
-                self.ends
-                    .entry(lease.admitted + runs)
-                    .or_default()
-                    .push(lease.request.id.clone());
-            }
-        }
-        assert_eq!(audit::work_conserving(&self.model), None);
-        assert_eq!(audit::at_rest(&self.model), None);
-        assert_eq!(audit::guarantees_add_up(&self.model), None);
-    }
-
-    fn at(&mut self, seconds: u64) {
-        self.from = self.model.log.len();
-        let to = seconds * SECOND;
-        while let Some((ends, ids)) = self
-            .ends
-            .first_key_value()
-            .map(|(ends, ids)| (*ends, ids.clone()))
-        {
-            if ends > to {
-                break;
-            }
-            self.ends.remove(&ends);
-            for id in ids {
-                self.model.release(ends, &id);
-                self.after();
-            }
-        }
-        self.model.advance(to);
-        self.after();
-    }
-
-    fn acquire(&mut self, request: Request) -> Outcome {
-        self.step(|model| model.acquire(model.now, &request))
-    }
-
-    fn ask(&mut self, id: &str, tenant: &str, resources: Amounts) -> Outcome {
-        self.acquire(request(id, tenant, resources))
-    }
-
-    /// `repeat`: the ids get -1, -2, …
-    fn repeat(&mut self, id: &str, tenant: &str, resources: Amounts, times: usize) -> Vec<Outcome> {
-        (1..=times)
-            .map(|n| self.ask(&format!("{id}-{n}"), tenant, resources.clone()))
-            .collect()
-    }
-
-    fn release(&mut self, id: &str) {
-        self.step(|model| model.release(model.now, id));
-    }
-
-    fn capacity(&mut self, capacity: Amounts, unavailable: Amounts) {
-        self.step(|model| model.set_capacity(model.now, "default", &capacity, &unavailable));
-    }
-
-    fn put(&mut self, path: &str, lifecycle: Lifecycle) {
-        let put = PutTenant {
-            path: path.to_owned(),
-            lifecycle: Some(lifecycle),
-            ..PutTenant::default()
-        };
-        self.step(|model| model.put_tenant(model.now, &put));
-    }
-
-    fn admitted(&self) -> Vec<&str> {
-        let events = self.model.log[self.from..].iter();
-        let admitted = events.filter_map(|(_, event)| match event {
-            Event::Admitted { id, .. } => Some(id.as_str()),
-            _ => None,
-        });
-        admitted.collect()
-    }
-
-    fn revoked(&self) -> Vec<&str> {
-        let events = self.model.log[self.from..].iter();
-        let mut revoked: Vec<&str> = events
-            .filter_map(|(_, event)| match event {
-                Event::Ended {
-                    id,
-                    cause: Cause::Revoked,
-                } => Some(id.as_str()),
-                _ => None,
-            })
-            .collect();
-        revoked.sort_unstable();
-        revoked
-    }
-
-    fn reclaiming(&self) -> Vec<String> {
-        self.model.reclaiming().into_iter().collect()
-    }
-
-    fn usage(&self, tenant: &str, resource: &str) -> i64 {
-        self.model.usage("default", tenant, resource)
-    }
-
-    fn borrowed(&self, tenant: &str, resource: &str) -> i64 {
-        self.model.borrowed("default", tenant, resource)
-    }
-
-    fn share(&self, tenant: &str) -> Share {
-        self.model.share("default", tenant)
-    }
-
-    fn running(&self, tenant: &str) -> usize {
-        self.model.running("default", tenant)
-    }
-}
-
-fn id_of(lease: &crate::model::Lease) -> String {
-    lease.request.id.clone()
-}
-
-const ALLOW: Outcome = Outcome::Allow {
-    count: 1,
-    observed: None,
-};
-
-fn allow(outcomes: &[Outcome]) -> usize {
-    outcomes.iter().filter(|outcome| **outcome == ALLOW).count()
-}
-
-fn queue(outcomes: &[Outcome]) -> usize {
-    outcomes
-        .iter()
-        .filter(|outcome| matches!(outcome, Outcome::Queue(_)))
-        .count()
-}
-
-/// How many were queued for this reason.
-fn queued(outcomes: &[Outcome], code: Code) -> usize {
-    outcomes
-        .iter()
-        .filter(|outcome| matches!(outcome, Outcome::Queue(reason) if reason.code == code))
-        .count()
-}
-
-fn denied(outcomes: &[Outcome], code: Code) -> usize {
-    outcomes
-        .iter()
-        .filter(|outcome| matches!(outcome, Outcome::Deny(reason) if reason.code == code))
-        .count()
-}
-
-fn is_queue(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Queue(_))
-}
-
-fn queue_for(outcome: Outcome) -> Code {
-    match outcome {
-        Outcome::Queue(reason) => reason.code,
-        other => panic!("not queued: {other:?}"),
-    }
-}
-
-fn deny_for(outcome: Outcome) -> Code {
-    match outcome {
-        Outcome::Deny(reason) => reason.code,
-        other => panic!("not denied: {other:?}"),
-    }
-}
-
-fn reason(code: Code, tenant: &str, resource: &str) -> Reason {
-    Reason {
-        code,
-        tenant: Some(tenant.to_owned()),
-        resource: Some(resource.to_owned()),
-    }
-}
-
-fn of(parts: i128, of: i128) -> Share {
-    Share { parts, of }
-}
 
 #[test]
 fn what_a_neighbour_leaves_idle_is_borrowed_and_given_back_when_the_neighbour_asks() {
-    let mut s = Story::of(
-        pool(&[("cpu", 10)]),
-        vec![guaranteed("a", "cpu", 5), guaranteed("b", "cpu", 5)],
-    );
+    let mut s = Story::of(pool(&[("cpu", 10)]), vec![guaranteed("a", "cpu", 5), guaranteed("b", "cpu", 5)]);
     assert_eq!(allow(&s.repeat("a", "a", cpu(1), 8)), 8);
-    assert_eq!(
-        (s.borrowed("a", "cpu"), s.borrowed("b", "cpu"), s.share("a")),
-        (3, 0, of(3, 10))
-    );
+    assert_eq!((s.borrowed("a", "cpu"), s.borrowed("b", "cpu"), s.share("a")), (3, 0, of(3, 10)));
     s.at(10);
     assert_eq!(queue_for(s.ask("b", "b", cpu(4))), Code::NoCapacity);
     assert_eq!(s.reclaiming(), ["a-7", "a-8"]);
@@ -334,18 +19,12 @@ fn what_a_neighbour_leaves_idle_is_borrowed_and_given_back_when_the_neighbour_as
     assert_eq!((s.running("a"), s.running("b")), (8, 0));
     s.at(40);
     assert_eq!((s.revoked(), s.admitted()), (vec!["a-7", "a-8"], vec!["b"]));
-    assert_eq!(
-        (s.running("a"), s.running("b"), s.borrowed("a", "cpu")),
-        (6, 1, 1)
-    );
+    assert_eq!((s.running("a"), s.running("b"), s.borrowed("a", "cpu")), (6, 1, 1));
 }
 
 #[test]
 fn nobody_is_reclaimed_from_within_their_own_guarantee() {
-    let mut s = Story::of(
-        pool(&[("cpu", 10)]),
-        vec![guaranteed("a", "cpu", 6), guaranteed("b", "cpu", 4)],
-    );
+    let mut s = Story::of(pool(&[("cpu", 10)]), vec![guaranteed("a", "cpu", 6), guaranteed("b", "cpu", 4)]);
     assert_eq!(allow(&s.repeat("a", "a", cpu(1), 6)), 6);
     let b = s.repeat("b", "b", cpu(1), 6);
     assert_eq!((allow(&b), queue(&b)), (4, 2));
@@ -362,38 +41,24 @@ fn what_is_not_lendable_stays_with_its_owner() {
 
 #[test]
 fn one_large_lease_that_gives_way_serves_all_who_may_claim() {
-    let mut s = Story::of(
-        pool(&[("cpu", 20)]),
-        vec![guaranteed("a", "cpu", 10), open("b")],
-    );
+    let mut s = Story::of(pool(&[("cpu", 20)]), vec![guaranteed("a", "cpu", 10), open("b")]);
     s.repeat("b", "b", cpu(10), 2);
     assert_eq!(queue(&s.repeat("a", "a", cpu(1), 10)), 10);
     assert_eq!(s.reclaiming(), ["b-2"]);
     s.at(30);
-    assert_eq!(
-        s.admitted(),
-        [
-            "a-1", "a-2", "a-3", "a-4", "a-5", "a-6", "a-7", "a-8", "a-9", "a-10"
-        ]
-    );
+    assert_eq!(s.admitted(), ["a-1", "a-2", "a-3", "a-4", "a-5", "a-6", "a-7", "a-8", "a-9", "a-10"]);
     assert_eq!(s.revoked(), ["b-2"]);
 }
 
 #[test]
 fn what_comes_free_elsewhere_saves_victims() {
-    let mut s = Story::of(
-        pool(&[("cpu", 4)]),
-        vec![guaranteed("a", "cpu", 2), open("b")],
-    );
+    let mut s = Story::of(pool(&[("cpu", 4)]), vec![guaranteed("a", "cpu", 2), open("b")]);
     s.repeat("b", "b", cpu(1), 4);
     assert_eq!(queue_for(s.ask("a", "a", cpu(2))), Code::NoCapacity);
     assert_eq!(s.reclaiming(), ["b-3", "b-4"]);
     s.at(10);
     s.release("b-1");
-    assert_eq!(
-        (s.reclaiming(), s.model.standing("b-3")),
-        (vec!["b-4".to_owned()], Some(Standing::Active))
-    );
+    assert_eq!((s.reclaiming(), s.model.standing("b-3")), (vec!["b-4".to_owned()], Some(Standing::Active)));
     s.at(40);
     assert_eq!((s.admitted(), s.revoked()), (vec!["a"], vec!["b-4"]));
     assert_eq!((s.running("a"), s.running("b")), (1, 2));
@@ -401,58 +66,33 @@ fn what_comes_free_elsewhere_saves_victims() {
 
 #[test]
 fn who_may_claim_does_so_before_anybody_borrows() {
-    let mut s = Story::of(
-        pool(&[("cpu", 6)]),
-        vec![guaranteed("a", "cpu", 3), open("b"), open("c")],
-    );
+    let mut s = Story::of(pool(&[("cpu", 6)]), vec![guaranteed("a", "cpu", 3), open("b"), open("c")]);
     s.repeat("b", "b", cpu(2), 3);
     assert!(is_queue(&s.ask("c", "c", cpu(2))));
     assert!(is_queue(&s.ask("a", "a", cpu(3))));
     assert_eq!(s.reclaiming(), ["b-2", "b-3"]);
     s.at(10);
     s.release("b-1");
-    assert_eq!(
-        (s.admitted(), s.reclaiming()),
-        (vec![], vec!["b-3".to_owned()])
-    );
+    assert_eq!((s.admitted(), s.reclaiming()), (vec![], vec!["b-3".to_owned()]));
     s.at(30);
-    assert_eq!(
-        (s.admitted(), s.revoked(), s.model.waiting("default", "c")),
-        (vec!["a"], vec!["b-3"], 1)
-    );
+    assert_eq!((s.admitted(), s.revoked(), s.model.waiting("default", "c")), (vec!["a"], vec!["b-3"], 1));
 }
 
 #[test]
 fn what_is_not_lendable_counts_as_taken_so_who_fills_the_rest_of_a_team_is_borrowing() {
     let mut s = Story::of(
         pool(&[("cpu", 12)]),
-        vec![
-            bare("team"),
-            lends("team/x", 5, 0),
-            guaranteed("team/y", "cpu", 1),
-            guaranteed("other", "cpu", 6),
-        ],
+        vec![bare("team"), lends("team/x", 5, 0), guaranteed("team/y", "cpu", 1), guaranteed("other", "cpu", 6)],
     );
     assert_eq!(allow(&s.repeat("y", "team/y", cpu(1), 7)), 7);
-    assert_eq!(
-        (
-            s.usage("team", "cpu"),
-            s.borrowed("team", "cpu"),
-            s.borrowed("team/y", "cpu")
-        ),
-        (7, 6, 6)
-    );
+    assert_eq!((s.usage("team", "cpu"), s.borrowed("team", "cpu"), s.borrowed("team/y", "cpu")), (7, 6, 6));
     assert_eq!(queue_for(s.ask("o", "other", cpu(1))), Code::NoCapacity);
     assert_eq!(s.reclaiming(), ["y-7"]);
 }
 
 #[test]
 fn what_does_not_fit_is_told_so_and_only_what_would_fit_is_told_that_it_is_held() {
-    let pool = Pool {
-        hold_after: 60 * SECOND,
-        reclaim: false,
-        ..pool(&[("cpu", 5)])
-    };
+    let pool = Pool { hold_after: 60 * SECOND, reclaim: false, ..pool(&[("cpu", 5)]) };
     let mut s = Story::of(pool, vec![open("a"), limited("b", 1)]);
     s.ask("a", "a", cpu(4));
     assert_eq!(queue_for(s.ask("big", "a", cpu(3))), Code::NoCapacity);
@@ -467,30 +107,16 @@ fn what_does_not_fit_is_told_so_and_only_what_would_fit_is_told_that_it_is_held(
 fn an_owner_takes_idle_room_that_is_spoken_for_by_a_borrower_of_its_own_team() {
     let mut s = Story::of(
         pool(&[("cpu", 12)]),
-        vec![
-            guaranteed("team", "cpu", 12),
-            guaranteed("team/x", "cpu", 3),
-            open("team/y"),
-            open("z"),
-        ],
+        vec![guaranteed("team", "cpu", 12), guaranteed("team/x", "cpu", 3), open("team/y"), open("z")],
     );
     s.repeat("z", "z", cpu(1), 10);
     assert!(is_queue(&s.ask("y", "team/y", cpu(12))));
-    assert_eq!(
-        s.acquire(Request {
-            wait: false,
-            ..request("x", "team/x", cpu(2))
-        }),
-        ALLOW
-    );
+    assert_eq!(s.acquire(Request { wait: false, ..request("x", "team/x", cpu(2)) }), ALLOW);
 }
 
 #[test]
 fn the_example_of_the_drf_paper() {
-    let pool = Pool {
-        share_of: ShareOf::Usage,
-        ..pool(&[("cpu", 0), ("memory", 0)])
-    };
+    let pool = Pool { share_of: ShareOf::Usage, ..pool(&[("cpu", 0), ("memory", 0)]) };
     let mut s = Story::of(pool, vec![open("a"), open("b")]);
     let a = |s: &mut Story, id: &str| s.repeat(id, "a", amounts(&[("cpu", 1), ("memory", 4)]), 10);
     assert_eq!(denied(&a(&mut s, "a"), Code::NeverFits), 10);
@@ -498,10 +124,7 @@ fn the_example_of_the_drf_paper() {
     s.capacity(capacity.clone(), Amounts::new());
     assert_eq!(s.ask("full", "a", capacity), ALLOW);
     assert_eq!(queued(&a(&mut s, "a2"), Code::NoCapacity), 10);
-    assert_eq!(
-        queue(&s.repeat("b2", "b", amounts(&[("cpu", 3), ("memory", 1)]), 10)),
-        10
-    );
+    assert_eq!(queue(&s.repeat("b2", "b", amounts(&[("cpu", 3), ("memory", 1)]), 10)), 10);
     s.release("full");
     assert_eq!((s.running("a"), s.running("b")), (3, 2));
     assert_eq!((s.usage("a", "cpu"), s.usage("a", "memory")), (3, 12));
@@ -511,10 +134,7 @@ fn the_example_of_the_drf_paper() {
 
 #[test]
 fn shares_follow_weights_when_all_are_backlogged() {
-    let gold = Tenant {
-        weight: 3000,
-        ..open("gold")
-    };
+    let gold = Tenant { weight: 3000, ..open("gold") };
     let mut s = Story::of(pool(&[("cpu", 12)]), vec![gold, open("tin")]);
     assert_eq!(s.ask("first", "tin", cpu(12)), ALLOW);
     assert_eq!(queue(&s.repeat("t", "tin", cpu(1), 20)), 20);
@@ -526,10 +146,7 @@ fn shares_follow_weights_when_all_are_backlogged() {
 
 #[test]
 fn within_a_guarantee_comes_before_any_borrowing_whatever_the_share() {
-    let pool = Pool {
-        reclaim: false,
-        ..pool(&[("cpu", 10)])
-    };
+    let pool = Pool { reclaim: false, ..pool(&[("cpu", 10)]) };
     let mut s = Story::of(pool, vec![guaranteed("owner", "cpu", 6), open("guest")]);
     assert_eq!(s.ask("o", "owner", cpu(5)), ALLOW);
     assert_eq!(s.ask("g", "guest", cpu(5)), ALLOW);
@@ -541,10 +158,7 @@ fn within_a_guarantee_comes_before_any_borrowing_whatever_the_share() {
 
 #[test]
 fn a_large_request_is_not_starved_by_small_ones() {
-    let pool = Pool {
-        hold_after: 60 * SECOND,
-        ..pool(&[("cpu", 10)])
-    };
+    let pool = Pool { hold_after: 60 * SECOND, ..pool(&[("cpu", 10)]) };
     let mut s = Story::of(pool, vec![open("big"), open("small")]);
     s.runs = (1..=10).map(|n| (format!("s-{n}"), 100 * SECOND)).collect();
     assert_eq!(allow(&s.repeat("s", "small", cpu(1), 10)), 10);
@@ -555,89 +169,45 @@ fn a_large_request_is_not_starved_by_small_ones() {
     assert_eq!(s.ask("early", "small", cpu(1)), ALLOW);
     s.at(70);
     s.release("s-2");
-    assert_eq!(
-        queue_for(s.ask("late", "small", cpu(1))),
-        Code::HeldForAnother
-    );
+    assert_eq!(queue_for(s.ask("late", "small", cpu(1))), Code::HeldForAnother);
     s.at(100);
     assert_eq!(s.admitted(), ["big", "late"]);
 }
 
 #[test]
 fn strict_order_keeps_a_tenants_own_queue_in_line_and_nobody_elses() {
-    let pool = Pool {
-        order: Order::Strict,
-        age_step: 0,
-        ..pool(&[("cpu", 10)])
-    };
+    let pool = Pool { order: Order::Strict, age_step: 0, ..pool(&[("cpu", 10)]) };
     let mut s = Story::of(pool, vec![open("a"), open("b")]);
     assert_eq!(s.ask("a1", "a", cpu(8)), ALLOW);
     assert!(is_queue(&s.ask("a2", "a", cpu(4))));
     assert_eq!(queue_for(s.ask("a3", "a", cpu(1))), Code::BehindEarlier);
     assert_eq!(s.ask("b1", "b", cpu(1)), ALLOW);
-    assert_eq!(
-        s.acquire(Request {
-            priority: 5,
-            ..request("a4", "a", cpu(1))
-        }),
-        ALLOW
-    );
+    assert_eq!(s.acquire(Request { priority: 5, ..request("a4", "a", cpu(1)) }), ALLOW);
 }
 
 #[test]
 fn a_teams_limit_comes_before_its_members() {
-    let mut s = Story::of(
-        pool(&[("cpu", 100)]),
-        vec![
-            limited("team", 6),
-            limited("team/ann", 5),
-            limited("team/ben", 5),
-        ],
-    );
-    assert_eq!(
-        s.ask("x", "team/ann", cpu(6)),
-        Outcome::Deny(reason(Code::NeverFits, "team/ann", "cpu"))
-    );
+    let mut s =
+        Story::of(pool(&[("cpu", 100)]), vec![limited("team", 6), limited("team/ann", 5), limited("team/ben", 5)]);
+    assert_eq!(s.ask("x", "team/ann", cpu(6)), Outcome::Deny(reason(Code::NeverFits, "team/ann", "cpu")));
     assert_eq!(s.ask("a", "team/ann", cpu(4)), ALLOW);
-    let refused = s.acquire(Request {
-        wait: false,
-        ..request("a2", "team/ann", cpu(2))
-    });
-    assert_eq!(
-        refused,
-        Outcome::Deny(reason(Code::ExceedsLimit, "team/ann", "cpu"))
-    );
-    assert_eq!(
-        s.ask("b", "team/ben", cpu(3)),
-        Outcome::Queue(reason(Code::ExceedsLimit, "team", "cpu"))
-    );
+    let refused = s.acquire(Request { wait: false, ..request("a2", "team/ann", cpu(2)) });
+    assert_eq!(refused, Outcome::Deny(reason(Code::ExceedsLimit, "team/ann", "cpu")));
+    assert_eq!(s.ask("b", "team/ben", cpu(3)), Outcome::Queue(reason(Code::ExceedsLimit, "team", "cpu")));
     s.release("a");
     assert_eq!(s.admitted(), ["b"]);
-    assert_eq!(
-        s.ask("b", "team/ben", cpu(3)),
-        Outcome::Known(Standing::Active)
-    );
+    assert_eq!(s.ask("b", "team/ben", cpu(3)), Outcome::Known(Standing::Active));
     assert_eq!(s.usage("team", "cpu"), 3);
-    assert_eq!(
-        s.ask("y", "nobody", cpu(1)),
-        Outcome::Error(Error::NotFound)
-    );
+    assert_eq!(s.ask("y", "nobody", cpu(1)), Outcome::Error(Error::NotFound));
 }
 
 #[test]
 fn a_lifecycle_scales_the_quota() {
-    let quota = Quota {
-        guaranteed: cpu(8),
-        limit: cpu(10),
-        ..Quota::default()
-    };
+    let quota = Quota { guaranteed: cpu(8), limit: cpu(10), ..Quota::default() };
     let mut s = Story::of(pool(&[("cpu", 100)]), vec![tenant("p", quota)]);
     assert_eq!(s.ask("a", "p", cpu(8)), ALLOW);
     s.put("p", Lifecycle::Maintenance);
-    assert_eq!(
-        s.ask("b", "p", cpu(1)),
-        Outcome::Queue(reason(Code::ExceedsLimit, "p", "cpu"))
-    );
+    assert_eq!(s.ask("b", "p", cpu(1)), Outcome::Queue(reason(Code::ExceedsLimit, "p", "cpu")));
     assert_eq!(deny_for(s.ask("c", "p", cpu(6))), Code::NeverFits);
     s.release("a");
     assert_eq!((s.admitted(), s.running("p")), (vec!["b"], 1));
@@ -649,11 +219,7 @@ fn a_lifecycle_scales_the_quota() {
 fn a_member_gets_its_guarantee_back_from_a_sister_also_where_the_team_itself_is_above_its_own() {
     let mut s = Story::of(
         pool(&[("cpu", 10)]),
-        vec![
-            bare("team"),
-            guaranteed("team/x", "cpu", 5),
-            guaranteed("team/y", "cpu", 5),
-        ],
+        vec![bare("team"), guaranteed("team/x", "cpu", 5), guaranteed("team/y", "cpu", 5)],
     );
     assert_eq!(allow(&s.repeat("x", "team/x", cpu(1), 10)), 10);
     assert_eq!(queue_for(s.ask("y", "team/y", cpu(1))), Code::NoCapacity);
@@ -661,16 +227,10 @@ fn a_member_gets_its_guarantee_back_from_a_sister_also_where_the_team_itself_is_
 }
 
 #[test]
-fn victims_come_from_those_who_borrow_what_is_needed_not_from_the_largest_share_of_something_else()
-{
+fn victims_come_from_those_who_borrow_what_is_needed_not_from_the_largest_share_of_something_else() {
     let mut s = Story::of(
         pool(&[("cpu", 10), ("memory", 10)]),
-        vec![
-            guaranteed("org", "cpu", 5),
-            guaranteed("org/x", "cpu", 5),
-            open("org/y"),
-            guaranteed("b", "cpu", 5),
-        ],
+        vec![guaranteed("org", "cpu", 5), guaranteed("org/x", "cpu", 5), open("org/y"), guaranteed("b", "cpu", 5)],
     );
     s.ask("m", "org/x", amounts(&[("memory", 8)]));
     s.repeat("x", "org/x", cpu(1), 5);
@@ -681,10 +241,7 @@ fn victims_come_from_those_who_borrow_what_is_needed_not_from_the_largest_share_
 
 #[test]
 fn a_borrowers_hold_keeps_no_owner_from_what_is_guaranteed() {
-    let pool = Pool {
-        hold_after: 60 * SECOND,
-        ..pool(&[("cpu", 10)])
-    };
+    let pool = Pool { hold_after: 60 * SECOND, ..pool(&[("cpu", 10)]) };
     let mut s = Story::of(pool, vec![open("a"), open("s"), lends("b", 5, 2)]);
     assert_eq!(allow(&s.repeat("s", "s", cpu(1), 4)), 4);
     assert!(is_queue(&s.ask("big", "a", cpu(6))));
@@ -696,10 +253,7 @@ fn a_borrowers_hold_keeps_no_owner_from_what_is_guaranteed() {
 #[test]
 fn guarantees_shrink_with_the_pool_to_the_last_unit() {
     let gpu = |amount| amounts(&[("nvidia.com/gpu", amount)]);
-    let pool = Pool {
-        grace: 0,
-        ..pool(&[("nvidia.com/gpu", 4)])
-    };
+    let pool = Pool { grace: 0, ..pool(&[("nvidia.com/gpu", 4)]) };
     let tenants = ["a", "b", "c", "d"].map(|path| guaranteed(path, "nvidia.com/gpu", 1));
     let mut s = Story::of(pool, tenants.to_vec());
     s.capacity(gpu(3), Amounts::new());
@@ -711,10 +265,7 @@ fn guarantees_shrink_with_the_pool_to_the_last_unit() {
 
 #[test]
 fn a_node_that_is_cordoned_admits_less_and_shrinks_nobodys_guarantee() {
-    let mut s = Story::of(
-        pool(&[("cpu", 10)]),
-        vec![guaranteed("a", "cpu", 6), guaranteed("b", "cpu", 4)],
-    );
+    let mut s = Story::of(pool(&[("cpu", 10)]), vec![guaranteed("a", "cpu", 6), guaranteed("b", "cpu", 4)]);
     assert_eq!(allow(&s.repeat("a", "a", cpu(1), 6)), 6);
     s.capacity(Amounts::new(), cpu(4));
     assert_eq!(queue_for(s.ask("b", "b", cpu(1))), Code::NoCapacity);

@@ -2,47 +2,27 @@
 //! the ledger that it is compared with is another.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use super::config::{Amounts, Config, Lifecycle, SECOND, Time};
+use super::rng::seeds;
+use super::stream::Stream;
 use super::{Event, Model, Outcome, PutTenant, Request, Standing};
 
 /// Operations happen at the instant to which the last `Advance` went; a stream begins at 0.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Op {
-    Advance {
-        to: Time,
-    },
+    Advance { to: Time },
     Acquire(Request),
-    Confirm {
-        id: String,
-    },
-    Renew {
-        id: String,
-    },
-    Release {
-        id: String,
-    },
-    Cancel {
-        id: String,
-    },
-    Resize {
-        id: String,
-        resources: Amounts,
-    },
-    SetCapacity {
-        pool: String,
-        capacity: Amounts,
-        unavailable: Amounts,
-    },
+    Confirm { id: String },
+    Renew { id: String },
+    Release { id: String },
+    Cancel { id: String },
+    Resize { id: String, resources: Amounts },
+    SetCapacity { pool: String, capacity: Amounts, unavailable: Amounts },
     PutTenant(PutTenant),
-    SetLifecycle {
-        path: String,
-        lifecycle: Lifecycle,
-    },
-    Pause {
-        pool: String,
-        paused: bool,
-    },
+    SetLifecycle { path: String, lifecycle: Lifecycle },
+    Pause { pool: String, paused: bool },
 }
 
 pub(crate) trait Subject {
@@ -91,11 +71,7 @@ impl Subject for Model {
             Op::Release { id } => self.release(now, id),
             Op::Cancel { id } => self.cancel(now, id),
             Op::Resize { id, resources } => self.resize(now, id, resources),
-            Op::SetCapacity {
-                pool,
-                capacity,
-                unavailable,
-            } => self.set_capacity(now, pool, capacity, unavailable),
+            Op::SetCapacity { pool, capacity, unavailable } => self.set_capacity(now, pool, capacity, unavailable),
             Op::PutTenant(put) => self.put_tenant(now, put),
             Op::SetLifecycle { path, lifecycle } => self.set_lifecycle(now, path, *lifecycle),
             Op::Pause { pool, paused } => self.pause(now, pool, *paused),
@@ -125,44 +101,23 @@ impl Subject for EverySecond {
 
 impl Model {
     fn observed(&self, outcome: Outcome, from: usize) -> Observed {
-        let is_told =
-            |event: &Event| !matches!(event, Event::Holds { .. } | Event::HoldsNoMore { .. });
+        let is_told = |event: &Event| !matches!(event, Event::Holds { .. } | Event::HoldsNoMore { .. });
         let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
-        for request in self
-            .tickets
-            .iter()
-            .map(|t| &t.request)
-            .chain(self.leases.iter().map(|l| &l.request))
-        {
-            standings.extend(
-                self.standing(&request.id)
-                    .map(|standing| (request.id.clone(), standing)),
-            );
+        for request in self.tickets.iter().map(|t| &t.request).chain(self.leases.iter().map(|l| &l.request)) {
+            standings.extend(self.standing(&request.id).map(|standing| (request.id.clone(), standing)));
         }
-        let deadline =
-            |lease: &super::Lease| Some((lease.request.id.clone(), lease.victim?.deadline));
+        let deadline = |lease: &super::Lease| Some((lease.request.id.clone(), lease.victim?.deadline));
         let claims = self.pool_names().into_iter().flat_map(|pool| {
             let claims = self.claims_in_order(&pool).into_iter();
             claims.map(|claim| claim.ticket.clone()).collect::<Vec<_>>()
         });
-        let holds = self
-            .holds
-            .iter()
-            .map(|hold| ((hold.pool.clone(), hold.node.clone()), hold.ticket.clone()));
+        let holds = self.holds.iter().map(|hold| ((hold.pool.clone(), hold.node.clone()), hold.ticket.clone()));
         Observed {
             outcome,
-            events: self.log[from..]
-                .iter()
-                .filter(|(_, event)| is_told(event))
-                .cloned()
-                .collect(),
+            events: self.log[from..].iter().filter(|(_, event)| is_told(event)).cloned().collect(),
             tenants: self.numbers_by_tenant(),
             standings,
-            counts: self
-                .leases
-                .iter()
-                .map(|lease| (lease.request.id.clone(), lease.count))
-                .collect(),
+            counts: self.leases.iter().map(|lease| (lease.request.id.clone(), lease.count)).collect(),
             reclaiming: self.leases.iter().filter_map(deadline).collect(),
             claims: claims.collect(),
             holds: holds.collect(),
@@ -174,11 +129,7 @@ impl Model {
         for pool in self.pool_names() {
             let view = self.actual(&pool);
             let mut resources: BTreeSet<String> = view.tree.capacity.keys().cloned().collect();
-            resources.extend(
-                self.leases
-                    .iter()
-                    .flat_map(|lease| lease.resources.keys().cloned()),
-            );
+            resources.extend(self.leases.iter().flat_map(|lease| lease.resources.keys().cloned()));
             for tenant in &self.config.tenants {
                 let node = view.tree.node(&tenant.path).expect("a configured tenant");
                 for resource in &resources {
@@ -188,10 +139,7 @@ impl Model {
                         guaranteed: view.tree.guaranteed(node, resource),
                     };
                     if (numbers.usage, numbers.borrowed, numbers.guaranteed) != (0, 0, 0) {
-                        all.insert(
-                            (pool.clone(), tenant.path.clone(), resource.clone()),
-                            numbers,
-                        );
+                        all.insert((pool.clone(), tenant.path.clone(), resource.clone()), numbers);
                     }
                 }
             }
@@ -209,32 +157,71 @@ pub(crate) struct Divergence {
     pub(crate) other: Observed,
 }
 
-pub(crate) fn first_divergence(
-    one: &mut impl Subject,
-    other: &mut impl Subject,
-    ops: &[Op],
-) -> Option<Divergence> {
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "step {}: {:?}", self.step, self.op)?;
+        let (one, other) = (&self.one, &self.other);
+        differ(f, "outcome", &one.outcome, &other.outcome)?;
+        differ(f, "events", &one.events, &other.events)?;
+        differ(f, "tenants", &one.tenants, &other.tenants)?;
+        differ(f, "standings", &one.standings, &other.standings)?;
+        differ(f, "counts", &one.counts, &other.counts)?;
+        differ(f, "reclaiming", &one.reclaiming, &other.reclaiming)?;
+        differ(f, "claims", &one.claims, &other.claims)?;
+        differ(f, "holds", &one.holds, &other.holds)
+    }
+}
+
+fn differ<T: PartialEq + fmt::Debug>(f: &mut fmt::Formatter<'_>, what: &str, one: &T, other: &T) -> fmt::Result {
+    if one == other {
+        return Ok(());
+    }
+    writeln!(f, "{what}:\n  the model: {one:?}\n  the other: {other:?}")
+}
+
+pub(crate) fn first_divergence(one: &mut impl Subject, other: &mut impl Subject, ops: &[Op]) -> Option<Divergence> {
     for (step, op) in ops.iter().enumerate() {
         let (one, other) = (one.apply(op), other.apply(op));
         if one != other {
-            return Some(Divergence {
-                step,
-                op: op.clone(),
-                one,
-                other,
-            });
+            let op = op.clone();
+            return Some(Divergence { step, op, one, other });
         }
     }
     None
 }
 
-/// A shorter stream that still fails: operations are left out one by one, from the end, as long as
-/// it does.
-pub(crate) fn smallest(
-    config: &Config,
-    ops: &[Op],
-    fails: impl Fn(&Config, &[Op]) -> bool,
-) -> Vec<Op> {
+/// Drives the model and another subject through seeded streams. Where they part, the stream is made
+/// as short as it still parts them, and told with the command that repeats it: `test` names this
+/// test as `cargo test` wants it, `--test BINARY PATH`.
+pub(crate) fn agree<S: Subject>(runs: u64, test: &str, make: impl Fn(&Config) -> S) {
+    let parts = |config: &Config, ops: &[Op]| first_divergence(&mut Model::new(config.clone()), &mut make(config), ops);
+    for seed in seeds(runs) {
+        let Stream { config, ops } = Stream::of(seed);
+        if parts(&config, &ops).is_some() {
+            let ops = smallest(&config, &ops, |config, ops| parts(config, ops).is_some());
+            let told = parts(&config, &ops).expect("it still parts them");
+            panic!("seed {seed}: {told}\n{}", tell(&config, &ops, seed, test));
+        }
+    }
+}
+
+/// A stream that fails, and how to repeat it.
+pub(crate) fn tell(config: &Config, ops: &[Op], seed: u64, test: &str) -> String {
+    let mut told = String::new();
+    for pool in &config.pools {
+        told += &format!("{pool:?}\n");
+    }
+    for tenant in &config.tenants {
+        told += &format!("{tenant:?}\n");
+    }
+    for (step, op) in ops.iter().enumerate() {
+        told += &format!("{step}: {op:?}\n");
+    }
+    told + &format!("to repeat: HEADGATE_SEED={seed} cargo test -p headgate-ledger {test} -- --exact")
+}
+
+/// A shorter stream that still fails: operations are left out one by one, as long as it does.
+pub(crate) fn smallest(config: &Config, ops: &[Op], fails: impl Fn(&Config, &[Op]) -> bool) -> Vec<Op> {
     let mut ops = ops.to_vec();
     loop {
         let before = ops.len();

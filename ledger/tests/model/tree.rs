@@ -32,10 +32,7 @@ pub(crate) struct Node {
 
 impl Tree {
     pub(crate) fn of(config: &Config, pool: &str) -> Tree {
-        let capacity = config
-            .pool(pool)
-            .map(|pool| pool.capacity.clone())
-            .unwrap_or_default();
+        let capacity = config.pool(pool).map(|pool| pool.capacity.clone()).unwrap_or_default();
         let mut names = BTreeSet::from([String::new()]);
         for tenant in &config.tenants {
             names.insert(tenant.path.clone());
@@ -46,10 +43,7 @@ impl Tree {
         let names: Vec<String> = names.into_iter().collect();
         let mut nodes: Vec<Node> = Vec::new();
         for (index, name) in names.iter().enumerate() {
-            let parent = names
-                .iter()
-                .position(|other| other == above(name))
-                .unwrap_or(ROOT);
+            let parent = names.iter().position(|other| other == above(name)).unwrap_or(ROOT);
             if index != ROOT {
                 nodes[parent].children.push(index);
             }
@@ -73,15 +67,12 @@ impl Tree {
 
     /// Root's first, then downwards. "the root has the pool's capacity"
     fn guarantee(&mut self, config: &Config, pool: &str, resource: &str) {
-        self.nodes[ROOT]
-            .guaranteed
-            .insert(resource.to_owned(), self.capacity[resource]);
+        self.nodes[ROOT].guaranteed.insert(resource.to_owned(), self.capacity[resource]);
         for node in 0..self.nodes.len() {
             let has = self.nodes[node].guaranteed[resource];
             let children = self.nodes[node].children.clone();
-            let (own, tenants): (Vec<usize>, Vec<usize>) = children
-                .into_iter()
-                .partition(|child| self.nodes[*child].name.ends_with('/'));
+            let (own, tenants): (Vec<usize>, Vec<usize>) =
+                children.into_iter().partition(|child| self.nodes[*child].name.ends_with('/'));
             let asked: Vec<i64> = tenants
                 .iter()
                 .map(|child| {
@@ -92,18 +83,12 @@ impl Tree {
             let get = in_proportion(&asked, has);
             // "whose guarantee is the shared pool"
             for own in own {
-                self.nodes[own]
-                    .guaranteed
-                    .insert(resource.to_owned(), has - get.iter().sum::<i64>());
+                self.nodes[own].guaranteed.insert(resource.to_owned(), has - get.iter().sum::<i64>());
             }
             for (child, gets) in tenants.into_iter().zip(get) {
                 let unlendable = unlendable(config, pool, &self.nodes[child].name, resource, gets);
-                self.nodes[child]
-                    .guaranteed
-                    .insert(resource.to_owned(), gets);
-                self.nodes[child]
-                    .unlendable
-                    .insert(resource.to_owned(), unlendable);
+                self.nodes[child].guaranteed.insert(resource.to_owned(), gets);
+                self.nodes[child].unlendable.insert(resource.to_owned(), unlendable);
             }
         }
     }
@@ -114,9 +99,10 @@ impl Tree {
 
     /// "Its leaf is its tenant or, for an inner tenant's own requests, the child they stand for."
     pub(crate) fn leaf(&self, tenant: &str) -> usize {
-        self.node(&format!("{tenant}/"))
-            .or_else(|| self.node(tenant))
-            .expect("a configured tenant")
+        let node = self.node(tenant).expect("a configured tenant");
+        let mut children = self.nodes[node].children.iter();
+        let own = children.find(|child| self.nodes[**child].name.ends_with('/'));
+        own.copied().unwrap_or(node)
     }
 
     pub(crate) fn is_leaf(&self, node: usize) -> bool {
@@ -139,11 +125,7 @@ impl Tree {
             return Vec::new();
         }
         let children = &self.nodes[self.nodes[node].parent].children;
-        children
-            .iter()
-            .copied()
-            .filter(|child| *child != node)
-            .collect()
+        children.iter().copied().filter(|child| *child != node).collect()
     }
 
     /// The tenant that a node stands for; "" is the root.
@@ -158,19 +140,11 @@ impl Tree {
     }
 
     pub(crate) fn guaranteed(&self, node: usize, resource: &str) -> i64 {
-        self.nodes[node]
-            .guaranteed
-            .get(resource)
-            .copied()
-            .unwrap_or(0)
+        self.nodes[node].guaranteed.get(resource).copied().unwrap_or(0)
     }
 
     pub(crate) fn unlendable(&self, node: usize, resource: &str) -> i64 {
-        self.nodes[node]
-            .unlendable
-            .get(resource)
-            .copied()
-            .unwrap_or(0)
+        self.nodes[node].unlendable.get(resource).copied().unwrap_or(0)
     }
 
     pub(crate) fn limit(&self, node: usize, resource: &str, less: Less) -> Option<i64> {
@@ -183,9 +157,7 @@ impl Tree {
 
     /// "Weight zero (its own or above)".
     pub(crate) fn is_weightless(&self, leaf: usize) -> bool {
-        self.path(leaf)
-            .iter()
-            .any(|node| self.nodes[*node].weight == 0)
+        self.path(leaf).iter().any(|node| self.nodes[*node].weight == 0)
     }
 }
 
@@ -216,45 +188,24 @@ fn limit(config: &Config, pool: &str, name: &str, less: Less) -> Amounts {
             Less::Unavailable => pool.unavailable.get(resource).copied().unwrap_or(0),
             Less::Nothing => 0,
         };
-        return pool
-            .capacity
-            .iter()
-            .map(|(r, capacity)| (r.clone(), (capacity - lost(r)).max(0)))
-            .collect();
+        return pool.capacity.iter().map(|(r, capacity)| (r.clone(), (capacity - lost(r)).max(0))).collect();
     }
     let Some(tenant) = config.tenant(name) else {
         return Amounts::new();
     };
-    let mut limit = if tenant.lifecycle == Lifecycle::Active {
-        Amounts::new()
-    } else {
-        pool.capacity.clone()
-    };
-    limit.extend(
-        tenant
-            .quota
-            .get(&pool.name)
-            .into_iter()
-            .flat_map(|quota| quota.limit.clone()),
-    );
-    limit
-        .into_iter()
-        .map(|(r, amount)| (r.clone(), config.scaled(name, &r, amount)))
-        .collect()
+    let mut limit = if tenant.lifecycle == Lifecycle::Active { Amounts::new() } else { pool.capacity.clone() };
+    limit.extend(tenant.quota.get(&pool.name).into_iter().flat_map(|quota| quota.limit.clone()));
+    limit.into_iter().map(|(r, amount)| (r.clone(), config.scaled(name, &r, amount))).collect()
 }
 
 /// "guaranteed(n) less lendable(n); lendable scales with the guarantee, rounded down. 0 where
 /// nothing is said."
 fn unlendable(config: &Config, pool: &str, path: &str, resource: &str, guaranteed: i64) -> i64 {
     let configured = config.configured(pool, path, resource);
-    let said = config
-        .quota(pool, path)
-        .and_then(|quota| quota.lendable.get(resource))
-        .copied();
+    let said = config.quota(pool, path).and_then(|quota| quota.lendable.get(resource)).copied();
     match said {
         Some(lendable) if configured > 0 => {
-            guaranteed
-                - (i128::from(lendable) * i128::from(guaranteed) / i128::from(configured)) as i64
+            guaranteed - (i128::from(lendable) * i128::from(guaranteed) / i128::from(configured)) as i64
         }
         Some(_) | None => 0,
     }
@@ -269,9 +220,7 @@ pub(crate) fn in_proportion(asked: &[i64], has: i64) -> Vec<i64> {
         return asked.to_vec();
     }
     let product = |index: usize| i128::from(asked[index]) * i128::from(has);
-    let mut get: BTreeMap<usize, i64> = (0..asked.len())
-        .map(|index| (index, (product(index) / sum) as i64))
-        .collect();
+    let mut get: BTreeMap<usize, i64> = (0..asked.len()).map(|index| (index, (product(index) / sum) as i64)).collect();
     let left = has - get.values().sum::<i64>();
     let mut by_remainder: Vec<usize> = (0..asked.len()).collect();
     by_remainder.sort_by_key(|index| (-(product(*index) % sum), *index));

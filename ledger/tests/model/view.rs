@@ -9,8 +9,8 @@ use super::tree::{Less, Tree};
 #[derive(Clone, Debug)]
 pub(crate) struct View<'a> {
     pub(crate) tree: &'a Tree,
-    /// Leaf and what is held there.
-    held: Vec<(usize, Amounts)>,
+    /// Leaf, resource, and how much of it is held there.
+    held: Vec<(usize, &'a str, i64)>,
 }
 
 /// A node that stands against a request, and the resources in which it does.
@@ -22,47 +22,39 @@ pub(crate) struct Blocked {
 
 impl<'a> View<'a> {
     pub(crate) fn empty(tree: &'a Tree) -> View<'a> {
-        View {
-            tree,
-            held: Vec::new(),
-        }
+        View { tree, held: Vec::new() }
     }
 
-    pub(crate) fn hold(&mut self, leaf: usize, amounts: &Amounts) {
-        self.held.push((leaf, amounts.clone()));
+    /// So many times these amounts more; or less, where that is below zero.
+    pub(crate) fn hold(&mut self, leaf: usize, amounts: &'a Amounts, times: i64) {
+        let held = amounts.iter();
+        self.held.extend(held.map(|(resource, amount)| (leaf, resource.as_str(), amount * times)));
     }
 
-    pub(crate) fn after(&self, leaf: usize, asked: &Amounts) -> View<'a> {
-        let mut after = self.clone();
-        after.hold(leaf, asked);
+    pub(crate) fn after<'b>(&self, leaf: usize, asked: &'b Amounts) -> View<'b>
+    where
+        'a: 'b,
+    {
+        let mut after: View<'b> = self.clone();
+        after.hold(leaf, asked, 1);
         after
     }
 
     /// "what the leases in n's subtree hold"
     pub(crate) fn usage(&self, node: usize, resource: &str) -> i64 {
         let children = &self.tree.nodes[node].children;
-        self.own(node, resource)
-            + children
-                .iter()
-                .map(|child| self.usage(*child, resource))
-                .sum::<i64>()
+        self.own(node, resource) + children.iter().map(|child| self.usage(*child, resource)).sum::<i64>()
     }
 
     fn own(&self, leaf: usize, resource: &str) -> i64 {
-        let at_leaf = self.held.iter().filter(|(at, _)| *at == leaf);
-        at_leaf
-            .map(|(_, amounts)| amounts.get(resource).copied().unwrap_or(0))
-            .sum()
+        let at_leaf = self.held.iter().filter(|(at, what, _)| *at == leaf && *what == resource);
+        at_leaf.map(|(_, _, amount)| amount).sum()
     }
 
     /// "max(own leases + Σ occupied(children), unlendable(n))"
     pub(crate) fn occupied(&self, node: usize, resource: &str) -> i64 {
         let children = &self.tree.nodes[node].children;
-        let held = self.own(node, resource)
-            + children
-                .iter()
-                .map(|child| self.occupied(*child, resource))
-                .sum::<i64>();
+        let held = self.own(node, resource) + children.iter().map(|child| self.occupied(*child, resource)).sum::<i64>();
         held.max(self.tree.unlendable(node, resource))
     }
 
@@ -76,10 +68,7 @@ impl<'a> View<'a> {
 
     /// "A tenant above its guarantee in any resource is bursting."
     pub(crate) fn is_bursting(&self, node: usize) -> bool {
-        self.tree
-            .capacity
-            .keys()
-            .any(|resource| self.borrowed(node, resource) > 0)
+        self.tree.capacity.keys().any(|resource| self.borrowed(node, resource) > 0)
     }
 
     /// Which nodes of the path stand against it, lowest first; nothing when it fits. "A request
@@ -98,10 +87,8 @@ impl<'a> View<'a> {
         };
         let mut blocked = Vec::new();
         for node in self.tree.path(leaf) {
-            let resources: Vec<String> = asked_for(asked)
-                .filter(|resource| against(node, resource))
-                .map(str::to_owned)
-                .collect();
+            let resources: Vec<String> =
+                asked_for(asked).filter(|resource| against(node, resource)).map(str::to_owned).collect();
             if !resources.is_empty() {
                 blocked.push(Blocked { node, resources });
             }
@@ -123,9 +110,7 @@ impl<'a> View<'a> {
         resources: impl IntoIterator<Item = &'r str>,
     ) -> bool {
         let after = self.after(leaf, asked);
-        let mut named = resources
-            .into_iter()
-            .filter(|resource| self.tree.is_named(resource));
+        let mut named = resources.into_iter().filter(|resource| self.tree.is_named(resource));
         named.all(|resource| after.occupied(node, resource) <= self.tree.guaranteed(node, resource))
     }
 
@@ -142,40 +127,28 @@ impl<'a> View<'a> {
             ShareOf::Usage => self.usage(node, resource),
         };
         let capacity = &self.tree.capacity;
-        let parts = capacity
-            .iter()
-            .map(|(resource, capacity)| (amount(resource), *capacity));
+        let parts = capacity.iter().map(|(resource, capacity)| (amount(resource), *capacity));
         Share::dominant(parts, self.tree.nodes[node].weight)
     }
 
     /// "weighted share of what it borrows in R"
     pub(crate) fn share_in(&self, node: usize, resources: &[String]) -> Share {
-        let named = resources
-            .iter()
-            .filter_map(|resource| Some((resource, *self.tree.capacity.get(resource)?)));
+        let named = resources.iter().filter_map(|resource| Some((resource, *self.tree.capacity.get(resource)?)));
         let parts = named.map(|(resource, capacity)| (self.borrowed(node, resource), capacity));
         Share::dominant(parts, self.tree.nodes[node].weight)
     }
 
     pub(crate) fn borrows_any(&self, node: usize, resources: &[String]) -> bool {
-        resources
-            .iter()
-            .any(|resource| self.borrowed(node, resource) > 0)
+        resources.iter().any(|resource| self.borrowed(node, resource) > 0)
     }
 }
 
 /// A resource of which nothing is asked is not asked for.
 pub(crate) fn asked_for(asked: &Amounts) -> impl Iterator<Item = &str> {
-    asked
-        .iter()
-        .filter(|(_, amount)| **amount > 0)
-        .map(|(resource, _)| resource.as_str())
+    asked.iter().filter(|(_, amount)| **amount > 0).map(|(resource, _)| resource.as_str())
 }
 
 /// So many instances together.
 pub(crate) fn times(amounts: &Amounts, count: i64) -> Amounts {
-    amounts
-        .iter()
-        .map(|(resource, amount)| (resource.clone(), amount.saturating_mul(count)))
-        .collect()
+    amounts.iter().map(|(resource, amount)| (resource.clone(), amount.saturating_mul(count))).collect()
 }
