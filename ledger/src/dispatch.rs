@@ -8,7 +8,7 @@ use foldhash::fast::FixedState;
 use crate::config::{Lifecycle, OnExceed, Order};
 use crate::entry::Entry;
 use crate::ledger::{Ledger, PoolIndex, TicketRecord};
-use crate::pool::{Ask, Counters, Effect, Empty, Leaf, NodeId, PoolState, ROOT, Set, Slot, UNMADE};
+use crate::pool::{Ask, Counters, Effect, Empty, Leaf, Node, NodeId, PoolState, ROOT, Set, Slot, UNMADE};
 use crate::queue::{Shape, TicketKey};
 use crate::reclaim::ClaimKey;
 use crate::request::{Id, ReasonCode};
@@ -65,12 +65,40 @@ impl Finding {
 type Blocked = HashSet<(NodeId, Slot), FixedState>;
 
 /// A ticket that a node would put forward.
-#[derive(Clone, Copy)]
-struct Candidate {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate {
     key: TicketKey,
     leaf: NodeId,
     /// It would hold more than its leaf's guarantee.
     borrows: bool,
+}
+
+/// By what dispatch chooses among children, the least first: whether its ticket would borrow there, whether its weight
+/// is zero, its share, its ticket.
+pub(crate) type Rank = (bool, bool, Share, TicketKey);
+
+/// What the nodes of a path leave open, for tickets that nothing lets pass.
+struct Gate {
+    /// By the number of a shape: it fits, and nothing is held against it.
+    open: Vec<bool>,
+    /// Every node up to the root has its say in it: what else stands against a ticket is in its own subtree.
+    whole: bool,
+    /// There are claims: a leaf's guarantee may let its tickets pass.
+    claims: bool,
+    /// Resources that are held: room in a leaf's guarantee of one lets its tickets pass.
+    held: Vec<Slot>,
+    /// Of the holds, the one that waits least: who waits longer may pass it.
+    since: Option<(Time, Id)>,
+}
+
+impl Gate {
+    /// Whether something may let tickets of a subtree pass, so that it must be looked through.
+    fn lets_pass(&self, node: &Node) -> bool {
+        node.stiff
+            || self.since.is_some_and(|since| node.oldest.is_some_and(|oldest| oldest < since))
+            || self.held.iter().any(|slot| node.cell(*slot).leaves_with_room > 0)
+            || (self.claims && node.cells.iter().any(|cell| cell.leaves_with_room > 0))
+    }
 }
 
 impl Ledger {
@@ -386,58 +414,87 @@ impl Ledger {
 
     /// The ticket that a node would put forward: one that can be admitted just now.
     ///
-    /// `open` says by number which shapes the nodes above leave open; those that do not fit here are not looked for
-    /// below. What is not lendable below makes room that depends on the leaf: such subtrees are looked through.
-    fn put_forward(&self, at: PoolIndex, node: NodeId, open: Option<&[bool]>, now: Time) -> Option<Candidate> {
+    /// `gate` says what the nodes above leave open; what is shut here is not looked for below.
+    fn put_forward(&self, at: PoolIndex, node: NodeId, gate: Option<&Gate>, now: Time) -> Option<Candidate> {
         let pool = self.pool_at(at);
         let here = pool.node(node);
         if here.waiting == 0 || here.inactive {
             return None;
         }
         if here.children.is_empty() {
-            return self.put_forward_leaf(at, node, open, now);
+            return self.put_forward_leaf(at, node, gate, now);
         }
-        let fits = self.open_at(pool, node, open);
-        let none = !fits.contains(&true);
-        let mut best: Option<((bool, bool, Share, TicketKey), Candidate)> = None;
+        let gate = self.gate_at(pool, node, gate);
+        let any = gate.open.contains(&true);
+        let memo = gate.whole && gate.open.len() <= crate::memo::SHAPES_MAX && pool.spec.half_life.is_zero();
+        let mut best: Option<(Rank, Candidate)> = None;
         for child in &here.children {
-            let stiff = pool.node(*child).stiff;
-            if none && !stiff {
+            let below = pool.node(*child);
+            if below.waiting == 0 {
                 continue;
             }
-            let open = if stiff { None } else { Some(&*fits) };
-            let Some(candidate) = self.put_forward(at, *child, open, now) else { continue };
-            let shape = &self.tickets[&candidate.key.id].shape;
-            let within = pool.within(&Set::Now, &Leaf::at(candidate.leaf), &shape.ask, *child, |_| true);
-            let weightless = pool.node(*child).weight == 0;
-            // The share is only asked for where it decides.
-            let before = |best: &(bool, bool, Share, TicketKey)| {
-                (!within, weightless).cmp(&(best.0, best.1)).then_with(|| {
-                    (pool.share(*child, now), candidate.key).cmp(&(best.2, best.3))
+            let found = if gate.lets_pass(below) {
+                self.ranked(at, *child, None, now)
+            } else if !any {
+                continue;
+            } else if !memo || below.varied {
+                self.ranked(at, *child, Some(&gate), now)
+            } else {
+                pool.memo.get(*child, below.stamp, &gate.open).unwrap_or_else(|| {
+                    let found = self.ranked(at, *child, Some(&gate), now);
+                    pool.memo.keep(*child, below.stamp, &gate.open, found);
+                    found
                 })
             };
-            if best.as_ref().is_none_or(|(least, _)| before(least).is_lt()) {
-                best = Some(((!within, weightless, pool.share(*child, now), candidate.key), candidate));
+            if let Some(found) = found
+                && best.as_ref().is_none_or(|best| found.0 < best.0)
+            {
+                best = Some(found);
             }
         }
         best.map(|(_, candidate)| candidate)
     }
 
-    /// The shapes that fit at a node, of those that are open above, where nothing below makes room for them.
-    fn open_at(&self, pool: &PoolState, node: NodeId, open: Option<&[bool]>) -> Vec<bool> {
-        let here = pool.node(node);
-        let mut fits = vec![false; pool.shapes.numbers()];
-        for (shape, number) in pool.shapes.iter() {
-            fits[number] = open.is_none_or(|open| open[number])
-                && shape.ask.0.iter().all(|(slot, amount)| {
-                    let cell = here.cell(*slot);
-                    Effect::of(*slot, *amount, *amount, cell, Set::Now.tally(pool, node, *slot)).fits()
-                });
-        }
-        fits
+    /// What a child would put forward, and where that stands among its sisters'.
+    fn ranked(&self, at: PoolIndex, child: NodeId, gate: Option<&Gate>, now: Time) -> Option<(Rank, Candidate)> {
+        let pool = self.pool_at(at);
+        let candidate = self.put_forward(at, child, gate, now)?;
+        let shape = &self.tickets[&candidate.key.id].shape;
+        let within = pool.within(&Set::Now, &Leaf::at(candidate.leaf), &shape.ask, child, |_| true);
+        let rank = (!within, pool.node(child).weight == 0, pool.share(child, now), candidate.key);
+        Some((rank, candidate))
     }
 
-    fn put_forward_leaf(&self, at: PoolIndex, node: NodeId, open: Option<&[bool]>, now: Time) -> Option<Candidate> {
+    /// What a node leaves open, of what is open above it, for tickets that nothing lets pass.
+    fn gate_at(&self, pool: &PoolState, node: NodeId, above: Option<&Gate>) -> Gate {
+        let here = pool.node(node);
+        let hold = here.hold;
+        let claims = !pool.claims.order.is_empty();
+        let held = hold.map_or_else(Vec::new, |hold| self.hold_blocked(pool, node, &hold));
+        let mut gate = Gate {
+            open: vec![false; pool.shapes.numbers()],
+            whole: node == ROOT || above.is_some_and(|above| above.whole),
+            claims,
+            held: above.map_or_else(Vec::new, |above| above.held.clone()),
+            since: above.and_then(|above| above.since).max(hold.map(|hold| hold.waits)),
+        };
+        for (shape, number) in pool.shapes.iter() {
+            gate.open[number] = above.is_none_or(|above| above.open[number])
+                && shape.ask.0.iter().all(|(slot, amount)| {
+                    let cell = here.cell(*slot);
+                    let fits = |set: Set| {
+                        Effect::of(*slot, *amount, *amount, cell, set.tally(pool, node, *slot)).fits()
+                    };
+                    fits(Set::Now)
+                        && !held.contains(slot)
+                        && (!claims || (fits(Set::All) && !self.claim_blocked_at(pool, node, *slot)))
+                });
+        }
+        gate.held.extend(held);
+        gate
+    }
+
+    fn put_forward_leaf(&self, at: PoolIndex, node: NodeId, gate: Option<&Gate>, now: Time) -> Option<Candidate> {
         let pool = self.pool_at(at);
         let here = pool.node(node);
         if pool.spec.order == Order::Strict {
@@ -449,7 +506,7 @@ impl Ledger {
         let leaf = Leaf::at(node);
         let mut best: Option<Candidate> = None;
         for (shape, line) in &here.queue.lines {
-            let Some(first) = line.open.first().filter(|_| open.is_none_or(|open| open[line.shape])) else { continue };
+            let Some(first) = line.open.first().filter(|_| gate.is_none_or(|gate| gate.open[line.shape])) else { continue };
             if best.is_some_and(|best| best.key < *first) {
                 continue;
             }

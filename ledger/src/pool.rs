@@ -11,8 +11,10 @@ use crate::amount::AMOUNT_MAX;
 use crate::average::Average;
 use crate::burst::BurstState;
 use crate::config::{Burst, Enforce, Pool, ShareOf};
+use crate::dispatch::{Candidate, Rank};
 use crate::hold::Hold;
 use crate::ledger::TenantIndex;
+use crate::memo::Memo;
 use crate::name::{Resource, TenantPath};
 use crate::queue::{Queue, Shapes};
 use crate::reclaim::{Claims, VictimKey};
@@ -87,10 +89,17 @@ pub(crate) struct Cell {
     pub(crate) unlendable: i64,
     /// What is occupied where nothing is held: the unlendable guarantees in the subtree.
     pub(crate) base: i64,
+    /// Leaves in the subtree, itself included, with room in their guarantee.
+    pub(crate) leaves_with_room: u32,
     tallies: [Tally; 3],
 }
 
 impl Cell {
+    /// Whether less is held than is guaranteed.
+    pub(crate) fn has_room(&self) -> bool {
+        self.tallies[0].inner < self.guarantee
+    }
+
     pub(crate) fn tallies(&self) -> [Tally; 3] {
         self.tallies
     }
@@ -109,7 +118,7 @@ impl Cell {
     }
 
     pub(crate) const EMPTY: Self =
-        Self { guarantee: 0, limit: NO_LIMIT, unlendable: 0, base: 0, tallies: [Tally { usage: 0, inner: 0 }; 3] };
+        Self { guarantee: 0, limit: NO_LIMIT, unlendable: 0, base: 0, leaves_with_room: 0, tallies: [Tally { usage: 0, inner: 0 }; 3] };
 }
 
 /// One node of a pool's tree: the pool, a tenant, or the child that stands for an inner tenant's own requests.
@@ -146,6 +155,12 @@ pub(crate) struct Node {
     pub(crate) room: u32,
     /// Nodes in the subtree, itself included, that have such room.
     pub(crate) roomy: u32,
+    /// Grows with every change in the subtree.
+    pub(crate) stamp: u64,
+    /// A budget or a bounded burst is in the subtree or above it: what it would put forward changes with time.
+    pub(crate) varied: bool,
+    /// Of the tickets in the subtree, the one that waits longest.
+    pub(crate) oldest: Option<(Time, Id)>,
     /// Leases in the subtree.
     pub(crate) running: u64,
     /// Tickets in the subtree.
@@ -186,6 +201,9 @@ impl Node {
             averages: Vec::new(),
             room: 0,
             roomy: 0,
+            stamp: 0,
+            varied: false,
+            oldest: None,
             running: 0,
             waiting: 0,
             reclaiming: 0,
@@ -341,6 +359,7 @@ pub(crate) struct PoolState {
     pub(crate) of_tenant: Vec<Option<NodeId>>,
     /// What the tickets without a claim ask for.
     pub(crate) shapes: Shapes,
+    pub(crate) memo: Memo<Option<(Rank, Candidate)>>,
     pub(crate) claims: Claims,
     /// The ticket that was just queued, and tries at once.
     pub(crate) fresh: Option<Id>,
@@ -527,14 +546,17 @@ impl PoolState {
         let mut raises: [[i64; 3]; crate::amount::RESOURCES_MAX + 32] = [[0; 3]; crate::amount::RESOURCES_MAX + 32];
         let used = [now, all, owners].map(i64::from);
         let mut roomier = 0i32;
+        let mut leaf_rooms = [0i32; crate::amount::RESOURCES_MAX + 32];
         for (raise, (_, amount)) in raises.iter_mut().zip(&ask.0) {
             *raise = used.map(|used| used * sign * amount);
         }
         while let Some(id) = next {
             let node = &mut self.nodes[id as usize];
             let same = node.marked == 0;
-            for (raise, (slot, amount)) in raises.iter_mut().zip(&ask.0) {
+            node.stamp += 1;
+            for ((raise, leaf_room), (slot, amount)) in raises.iter_mut().zip(&mut leaf_rooms).zip(&ask.0) {
                 let cell = node.cell_mut(*slot);
+                let had_room = cell.has_room();
                 let sets = if same { 1 } else { 3 };
                 for set in 0..sets {
                     let tally = &mut cell.tallies[set];
@@ -546,6 +568,10 @@ impl PoolState {
                 if same {
                     *raise = [raise[0]; 3];
                 }
+                if id == leaf {
+                    *leaf_room = i32::from(cell.has_room()) - i32::from(had_room);
+                }
+                cell.leaves_with_room = cell.leaves_with_room.wrapping_add_signed(*leaf_room);
             }
             if id != ROOT {
                 let room = node.rooms();
@@ -661,6 +687,40 @@ impl PoolState {
         if let Some(ends) = here.burst.and_then(|burst| here.bursting.ends(burst)) {
             self.burst_ends.remove(&(ends, node));
             here.bursting.over = Some(now);
+        }
+    }
+
+    /// Something at a node changed that dispatch looks at.
+    pub(crate) fn touch(&mut self, node: NodeId) {
+        let mut next = Some(node);
+        while let Some(id) = next {
+            let node = &mut self.nodes[id as usize];
+            node.stamp += 1;
+            next = (id != ROOT).then_some(node.parent);
+        }
+    }
+
+    /// After a leaf's tickets changed: who waits longest in the subtrees that it is in.
+    pub(crate) fn pass_queue(&mut self, leaf: NodeId) {
+        let lines = self.node(leaf).queue.lines.values();
+        let mut oldest = lines.filter_map(|line| line.waits.first().copied()).min();
+        let mut next = Some(leaf);
+        while let Some(id) = next {
+            let node = &mut self.nodes[id as usize];
+            node.stamp += 1;
+            let before = std::mem::replace(&mut node.oldest, oldest);
+            next = (id != ROOT).then_some(node.parent);
+            if let Some(parent) = next {
+                let above = self.node(parent);
+                oldest = if before == oldest {
+                    above.oldest
+                } else if above.oldest == before {
+                    // The children are only asked again where the one that waited longest is gone.
+                    above.children.iter().filter_map(|child| self.node(*child).oldest).min()
+                } else {
+                    [above.oldest, oldest].into_iter().flatten().min()
+                };
+            }
         }
     }
 

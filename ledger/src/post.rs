@@ -154,6 +154,7 @@ impl Ledger {
             queue.order.insert(record.key);
             queue.open(shapes, &record.shape, record.key, record.waits());
         }
+        self.pools[record.pool].pass_queue(record.leaf);
         for (at, timer) in ticket_timers(&self.pools[record.pool], &record.ticket) {
             self.timers.insert((at, timer));
         }
@@ -175,6 +176,7 @@ impl Ledger {
         queue.len -= 1;
         queue.order.remove(&record.key);
         queue.shut(shapes, &record.shape, record.key, record.waits());
+        pool.pass_queue(record.leaf);
         Some(record)
     }
 
@@ -270,6 +272,7 @@ impl Ledger {
             let (queue, shapes) = pool.queue_of(record.leaf);
             queue.order.insert(record.key);
             queue.open(shapes, &record.shape, record.key, record.waits());
+            pool.pass_queue(record.leaf);
         }
         let new_timers = ticket_timers(pool, &record.ticket);
         for (at, timer) in old_timers {
@@ -297,6 +300,7 @@ impl Ledger {
         let (queue, shapes) = pool.queue_of(record.leaf);
         queue.order.remove(&record.key);
         queue.shut(shapes, &record.shape, record.key, record.waits());
+        pool.pass_queue(record.leaf);
         for (at, timer) in ticket_timers(pool, &record.ticket) {
             self.timers.insert((at, timer));
         }
@@ -417,6 +421,7 @@ impl Ledger {
         let counts_on = pool.claims.next_victim;
         let (queue, shapes) = pool.queue_of(leaf);
         queue.shut(shapes, &shape, key, waits);
+        pool.pass_queue(leaf);
         take_claim(pool, claim_key, Claim { ticket: id, leaf, ask: shape.ask, by, counts_on });
         if let Some(record) = self.tickets.get_mut(&id) {
             record.claim = Some(claim_key);
@@ -451,6 +456,7 @@ impl Ledger {
         if open && !record.ticket.silent {
             let (queue, shapes) = pool.queue_of(record.leaf);
             queue.open(shapes, &record.shape, record.key, record.waits());
+            pool.pass_queue(record.leaf);
         }
     }
 
@@ -533,6 +539,7 @@ impl Ledger {
         record.hold = Some(node);
         let pool = &mut self.pools[at];
         pool.nodes[node as usize].hold = Some(Hold { ticket: id, since: now, waits });
+        pool.touch(node);
         pool.held.insert(node);
     }
 
@@ -546,6 +553,7 @@ impl Ledger {
         if open {
             queue.open(shapes, &record.shape, record.key, record.waits());
         }
+        self.pools[record.pool].pass_queue(record.leaf);
     }
 
     fn lose_hold(&mut self, id: Id) -> Option<NodeId> {
@@ -553,6 +561,7 @@ impl Ledger {
         let node = record.hold.take()?;
         let pool = &mut self.pools[record.pool];
         pool.nodes[node as usize].hold = None;
+        pool.touch(node);
         pool.held.remove(&node);
         Some(node)
     }

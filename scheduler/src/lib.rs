@@ -1,7 +1,16 @@
-//! Service.
+//! The service around the ledger: engine, journal and stores, configuration, gRPC, HTTP, command line.
 
+pub mod auth;
 pub mod config;
 pub mod engine;
+pub mod grpc;
+pub mod http;
+pub mod listen;
+pub mod logs;
 pub mod persist;
+pub mod ready;
+pub mod reconcile;
 pub mod scenario;
+pub mod serve;
+pub mod simulate;
 pub mod store;
