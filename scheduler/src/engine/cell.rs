@@ -11,6 +11,7 @@
 //!
 //! The lock is held for as long as it takes to ask and to post; never across an await, a system call or a log line.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -121,14 +122,38 @@ impl Cell {
 
     /// One turn under the lock: time comes to now, what is due is posted, and then it is the caller's turn.
     pub(super) fn turn<R>(&self, work: impl FnOnce(&mut Turn<'_>) -> R) -> Result<R, EngineError> {
-        let mut writer = self.writer.lock();
+        let writer = self.writer.lock();
         self.may_ask(&writer)?;
         let before = writer.log.posted;
-        writer.catch_up(&*self.clock, &*self.calendar);
         let mut turn = Turn { cell: self, writer };
-        let result = work(&mut turn);
+        let result = self.unbroken(
+            &mut turn,
+            |turn| &mut turn.writer,
+            |turn| {
+                turn.writer.catch_up(&*self.clock, &*self.calendar);
+                work(turn)
+            },
+        );
         self.leave(turn.writer, before);
         Ok(result)
+    }
+
+    /// Works on the writer. Where that panics, what is in memory may be half changed: nothing more is decided on it.
+    pub(super) fn unbroken<T, R>(
+        &self,
+        on: &mut T,
+        writer: impl FnOnce(&mut T) -> &mut Writer,
+        work: impl FnOnce(&mut T) -> R,
+    ) -> R {
+        match std::panic::catch_unwind(AssertUnwindSafe(|| work(on))) {
+            Ok(result) => result,
+            Err(panic) => {
+                writer(on).standing = Standing::Over(Outage::Broken { cell: self.name.clone() });
+                // What was posted before is as it should be, and is committed still.
+                self.commit_ready.notify_one();
+                std::panic::resume_unwind(panic)
+            }
+        }
     }
 
     /// Lets go of the lock, and wakes those for whom there is something to do.
@@ -226,6 +251,13 @@ impl Cell {
         self.timer.notify_one();
     }
 
+    /// Where a thread of the cell ends by a panic, it cannot be done without: nothing more is decided.
+    pub(super) fn stand_down_if_panicking(&self) {
+        if std::thread::panicking() {
+            self.stand_down(Standing::Over(Outage::Broken { cell: self.name.clone() }));
+        }
+    }
+
     /// Decides again. Nobody could renew meanwhile, which is written down first.
     pub(super) fn stand_up(&self) {
         // First, so that whoever is decided for from now on may wait.
@@ -235,7 +267,7 @@ impl Cell {
         if matches!(writer.standing, Standing::Down(_)) {
             writer.standing = Standing::Serving;
             writer.now = writer.now.max(self.clock.now());
-            writer.resume(&*self.calendar);
+            self.unbroken(&mut *writer, |writer| writer, |writer| writer.resume(&*self.calendar));
         }
         self.leave(writer, before);
         self.timer.notify_one();

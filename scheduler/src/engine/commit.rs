@@ -40,6 +40,16 @@ struct Detached {
 /// Nothing more is committed.
 struct Over;
 
+/// Says so when it is dropped.
+struct CommitsAreOver(Arc<Cell>);
+
+impl Drop for CommitsAreOver {
+    fn drop(&mut self) {
+        self.0.stand_down_if_panicking();
+        self.0.commits_are_over();
+    }
+}
+
 /// Why a commit failed.
 enum Failure {
     /// The store failed; it may come back.
@@ -73,8 +83,9 @@ impl Committer {
 
     /// Commits until it is over, and all that was posted is with the store, if it can be.
     pub(super) fn run(mut self) {
+        // However it ends, nobody shall wait for it any more.
+        let _over = CommitsAreOver(self.cell.clone());
         while self.step().is_ok() {}
-        self.cell.commits_are_over();
         if self.pending.is_empty()
             && let Err(error) = self.journal.close()
         {

@@ -219,7 +219,7 @@ pub(super) fn configure(
         let mut writer = cell.writer.lock();
         cell.may_ask(&writer)?;
         let before = writer.log.posted;
-        writer.catch_up(&*cell.clock, &*cell.calendar);
+        cell.unbroken(&mut *writer, |writer| writer, |writer| writer.catch_up(&*cell.clock, &*cell.calendar));
         drafts.push(Draft { cell, writer, before, changes });
     }
     let outcome = decide(&mut drafts, caller, asked, &origin);
@@ -287,7 +287,7 @@ fn decide(
         } else {
             *before = (*before).min(writer.log.posted);
             let reclaiming = reclaiming(&writer.ledger);
-            writer.post(origin, entry, &*cell.calendar);
+            cell.unbroken(&mut **writer, |writer| writer, |writer| writer.post(origin, entry, &*cell.calendar));
             let now_reclaiming = self::reclaiming(&writer.ledger);
             let news = now_reclaiming.difference(&reclaiming);
             reconfigured.reclaimed.extend(news.map(|id| LeaseId { cell: cell.name.clone(), number: *id }));

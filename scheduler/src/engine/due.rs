@@ -31,7 +31,7 @@ fn ring(cell: &Cell) -> Option<Time> {
         return Some(Time::NEVER);
     }
     let before = writer.log.posted;
-    writer.catch_up(&*cell.clock, &*cell.calendar);
+    cell.unbroken(&mut *writer, |writer| writer, |writer| writer.catch_up(&*cell.clock, &*cell.calendar));
     let at = writer.arm();
     cell.leave(writer, before);
     Some(at)

@@ -110,6 +110,13 @@ pub enum Outage {
     /// The server stops.
     #[error("the server is shutting down")]
     Closing,
+    /// A fault of the program's own was met while something was decided: what is in memory may be wrong, what is in the
+    /// store is right.
+    #[error("cell {cell} met a fault of the program's own, and decides nothing until the server is restarted")]
+    Broken {
+        /// Which.
+        cell: Name,
+    },
 }
 
 impl EngineError {

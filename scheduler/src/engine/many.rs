@@ -24,9 +24,9 @@ struct Plan<'a> {
 impl Engine {
     /// Does many operations in order, in each cell under one lock and at one time, and answers all when they are durable.
     pub async fn operate(&self, caller: &Caller, operations: Vec<Operation>) -> Vec<Result<Done, EngineError>> {
-        let started = Instant::now();
         let mut gathered = Gathered::new(&operations);
         self.explain_before(caller, &operations, &mut gathered).await;
+        let started = Instant::now();
         let mut waits = Vec::new();
         for Plan { cell, steps } in self.plan(&operations, &mut gathered) {
             let plain: Vec<_> = steps.iter().map(|(_, step)| *step).collect();
@@ -136,6 +136,9 @@ impl Engine {
     fn count(&self, operations: &[Operation], gathered: &Gathered, started: Instant) {
         for (operation, result) in operations.iter().zip(&gathered.results) {
             let (Operation::Acquire { request, .. }, Some(Ok(answer))) = (operation, &result.decided) else { continue };
+            if answer.repeated {
+                continue;
+            }
             let reason = answer.reasons.first().map(|reason| reason.code);
             self.metrics.pool(&request.pool).decided(answer.outcome, reason, answer.would_be);
             self.metrics.decision.record(started.elapsed());

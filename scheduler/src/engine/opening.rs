@@ -1,6 +1,7 @@
 //! Opening: every cell is recovered, checked, and begins to serve.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
@@ -175,9 +176,9 @@ fn begin(shared: &Shared, store: &dyn Store, name: &Name) -> Result<Begun, OpenE
     let committer = Committer::new(cell.clone(), journal, epoch);
     let publisher = Publisher::new(cell.clone(), folder);
     let threads = vec![
-        spawn(name, "commit", move || committer.run())?,
-        spawn(name, "publish", move || publisher.run())?,
-        spawn(name, "fold", move || folder_thread.run())?,
+        spawn(&cell, "commit", move || committer.run())?,
+        spawn(&cell, "publish", move || publisher.run())?,
+        spawn(&cell, "fold", move || folder_thread.run())?,
     ];
     tokio::spawn(due::run(cell.clone()));
     Ok(Begun { cell, written, threads, recovery })
@@ -200,10 +201,17 @@ fn resume(cell: &Cell, recovered: u64) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn spawn(cell: &Name, what: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+fn spawn(
+    cell: &Arc<Cell>,
+    what: &'static str,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, OpenError> {
+    let name = cell.name.clone();
     // Names of threads are cut off after 15 bytes.
-    std::thread::Builder::new()
-        .name(format!("{what} {cell}"))
-        .spawn(run)
-        .map_err(|error| OpenError::Thread { cell: cell.clone(), error })
+    let thread = std::thread::Builder::new().name(format!("{what} {}", cell.name)).spawn(move || {
+        if std::panic::catch_unwind(AssertUnwindSafe(run)).is_err() {
+            tracing::error!(cell = %name, thread = what, "a thread of the engine has panicked");
+        }
+    });
+    thread.map_err(|error| OpenError::Thread { cell: cell.name.clone(), error })
 }

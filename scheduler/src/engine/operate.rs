@@ -85,6 +85,8 @@ pub struct Answer {
     pub outcome: Outcome,
     /// Where it stands; none: it was denied, or only checked.
     pub stands: Option<Stands>,
+    /// Whether the same request had been decided before.
+    pub repeated: bool,
     /// Every rule that stands against it, the one that decided first.
     pub reasons: Vec<Reason>,
     /// What it would have been, had that been enforced.
@@ -110,6 +112,7 @@ impl Answer {
             cell: cell.clone(),
             outcome: stands.outcome(),
             stands: Some(stands),
+            repeated: false,
             reasons: Vec::new(),
             would_be: None,
             enforce: Enforce::default(),
@@ -120,12 +123,13 @@ impl Answer {
     }
 
     pub(super) fn decided(cell: &Name, decision: Decision, stands: Option<Stands>) -> Self {
-        let Decision { outcome, id: _, known: _, entry: _, reasons, would_be, enforce } = decision;
+        let Decision { outcome, id: _, known, entry: _, reasons, would_be, enforce } = decision;
         let outcome = stands.as_ref().map_or(outcome, Stands::outcome);
         Self {
             cell: cell.clone(),
             outcome,
             stands,
+            repeated: known.is_some(),
             reasons,
             would_be,
             enforce,

@@ -24,6 +24,17 @@ enum Next {
     Over,
 }
 
+/// However the publisher ends, nobody shall wait for it any more.
+struct NothingIsPublished(Arc<Cell>);
+
+impl Drop for NothingIsPublished {
+    fn drop(&mut self) {
+        self.0.stand_down_if_panicking();
+        self.0.hub.close();
+        self.0.published.interrupt();
+    }
+}
+
 /// The publisher's thread.
 pub(super) struct Publisher {
     cell: Arc<Cell>,
@@ -45,6 +56,7 @@ impl Publisher {
     /// Publishes until it is over. Journaled, a batch is prepared while the store takes it, and shown when it has.
     pub(super) fn run(mut self) {
         let cell = self.cell.clone();
+        let _over = NothingIsPublished(cell.clone());
         let relaxed = cell.settings.durability == Durability::Relaxed;
         let mut owed: Option<Arc<Batch>> = None;
         'batches: loop {
@@ -74,8 +86,6 @@ impl Publisher {
             }
             owed = Some(batch);
         }
-        cell.hub.close();
-        cell.published.interrupt();
     }
 
     fn next(&self, relaxed: bool) -> Next {

@@ -131,9 +131,11 @@ impl Fault {
             EngineError::OutOfRange { .. } => Self::new(Code::OutOfRange, message),
             EngineError::Unavailable { why, retry_after } => match why {
                 // Where the store does not keep up, the same request may pass in a moment.
-                Outage::StoreDown { .. } | Outage::Overloaded { .. } | Outage::NotLeading { .. } | Outage::Closing => {
-                    Self::unavailable(message, *retry_after)
-                }
+                Outage::StoreDown { .. }
+                | Outage::Overloaded { .. }
+                | Outage::NotLeading { .. }
+                | Outage::Closing
+                | Outage::Broken { .. } => Self::unavailable(message, *retry_after),
             },
         }
     }

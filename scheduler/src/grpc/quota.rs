@@ -245,6 +245,7 @@ impl Quota {
             expected_wait: explained.as_ref().and_then(|explained| explained.expected_wait),
             reasons: explained.map(|explained| explained.reasons).unwrap_or_default(),
             stands: Some(stands),
+            repeated: true,
             would_be: None,
             enforce: headgate_ledger::Enforce::default(),
             explanation: None,

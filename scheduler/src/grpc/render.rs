@@ -283,8 +283,18 @@ pub(super) enum Detail {
 
 /// An answer, without its explanation.
 pub(super) fn answer(answer: &Answer, detail: Detail, turns: Turns<'_>) -> v1::Answer {
-    let Answer { cell, outcome, stands, reasons: found, would_be, enforce, position, expected_wait, explanation: _ } =
-        answer;
+    let Answer {
+        cell,
+        outcome,
+        stands,
+        repeated: _,
+        reasons: found,
+        would_be,
+        enforce,
+        position,
+        expected_wait,
+        explanation: _,
+    } = answer;
     let known = v1::Answer {
         decision: outcome.wire().into(),
         reasons: reasons(found, turns),

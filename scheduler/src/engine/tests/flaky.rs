@@ -22,6 +22,8 @@ pub(super) enum Mood {
     FailingBefore,
     /// It does not come back.
     Stalling,
+    /// It has a fault of its own.
+    Panicking,
 }
 
 #[derive(Default)]
@@ -106,6 +108,7 @@ impl Journal for FlakyJournal {
         match mood.0 {
             Mood::Well | Mood::Stalling => self.inside.append(epoch, after, batch),
             Mood::Refusing => Err(io()),
+            Mood::Panicking => panic!("told to panic"),
             Mood::FailingAfter => {
                 self.poisoned = true;
                 self.inside.append(epoch, after, batch)?;
@@ -128,7 +131,7 @@ impl Journal for FlakyJournal {
                 self.poisoned = false;
                 self.inside.reopen()
             }
-            Mood::Refusing | Mood::FailingAfter | Mood::FailingBefore => Err(io()),
+            Mood::Refusing | Mood::FailingAfter | Mood::FailingBefore | Mood::Panicking => Err(io()),
         }
     }
 

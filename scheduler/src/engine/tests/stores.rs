@@ -190,3 +190,22 @@ async fn a_cell_that_somebody_else_leads_decides_nothing_more() {
     assert_eq!(stage.state(&id).await, Some(State::Active), "what was published is still seen");
     stage.engine.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_of_the_programs_own_stops_the_cell_and_leaves_nobody_waiting() {
+    let store = FlakyStore::default();
+    let stage = begin(quick(), &store).await;
+    let id = stage.allowed("a", "one", 1).await;
+    let all = crate::engine::Filter::all(crate::engine::Scope::All);
+    let mut watch = stage.engine.watch(&main_cell(), all, None).await.expect("a watch");
+    let _present = watch.next().await;
+    store.be(Mood::Panicking);
+    for late in ["two", "three"] {
+        let refused = stage.try_acquire("a", late, 1).await.expect_err("not answered");
+        assert!(matches!(refused, EngineError::Unavailable { why: Outage::Broken { .. }, .. }), "{refused}");
+        until("it does not serve", || !serving(&stage)).await;
+    }
+    assert_eq!(watch.next().await, Err(crate::engine::Dropped::Closing));
+    assert_eq!(stage.state(&id).await, Some(State::Active));
+    stage.engine.shutdown().await;
+}
