@@ -37,7 +37,7 @@ pub struct Shown {
 
 /// What is wrong with a query.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ShownError {
+pub(super) enum ShownError {
     /// Its tenant.
     #[error("tenant: {0}")]
     Tenant(#[from] headgate_ledger::NameError),
