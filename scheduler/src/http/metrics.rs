@@ -327,7 +327,11 @@ fn encode_counter(
 ) -> fmt::Result {
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
     for (labels, count) in samples {
-        family.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+        if labels.is_empty() {
+            family.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+        } else {
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+        }
     }
     Ok(())
 }
@@ -351,7 +355,11 @@ fn encode_histogram<'a>(
             })
             .collect();
         let sum = histogram.sum().as_secs_f64();
-        family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, before, &buckets, None)?;
+        if labels.is_empty() {
+            family.encode_histogram::<NoLabelSet>(sum, before, &buckets, None)?;
+        } else {
+            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, before, &buckets, None)?;
+        }
     }
     Ok(())
 }
