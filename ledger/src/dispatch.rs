@@ -8,7 +8,7 @@ use foldhash::fast::FixedState;
 use crate::config::{Lifecycle, OnExceed, Order};
 use crate::entry::Entry;
 use crate::ledger::{Ledger, PoolIndex, TicketRecord};
-use crate::pool::{Ask, Effect, Empty, Leaf, NodeId, ROOT, Set, Slot, UNMADE};
+use crate::pool::{Ask, Counters, Effect, Empty, Leaf, Node, NodeId, PoolState, ROOT, Set, Slot, UNMADE};
 use crate::queue::{Shape, TicketKey};
 use crate::reclaim::ClaimKey;
 use crate::request::{Id, ReasonCode};
@@ -65,12 +65,40 @@ impl Finding {
 type Blocked = HashSet<(NodeId, Slot), FixedState>;
 
 /// A ticket that a node would put forward.
-#[derive(Clone, Copy)]
-struct Candidate {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate {
     key: TicketKey,
     leaf: NodeId,
     /// It would hold more than its leaf's guarantee.
     borrows: bool,
+}
+
+/// By what dispatch chooses among children, the least first: whether its ticket would borrow there, whether its weight
+/// is zero, its share, its ticket.
+pub(crate) type Rank = (bool, bool, Share, TicketKey);
+
+/// What the nodes of a path leave open, for tickets that nothing lets pass.
+struct Gate {
+    /// By the number of a shape: it fits, and nothing is held against it.
+    open: Vec<bool>,
+    /// Every node up to the root has its say in it: what else stands against a ticket is in its own subtree.
+    whole: bool,
+    /// There are claims: a leaf's guarantee may let its tickets pass.
+    claims: bool,
+    /// Resources that are held: room in a leaf's guarantee of one lets its tickets pass.
+    held: Vec<Slot>,
+    /// Of the holds, the one that waits least: who waits longer may pass it.
+    since: Option<(Time, Id)>,
+}
+
+impl Gate {
+    /// Whether something may let tickets of a subtree pass, so that it must be looked through.
+    fn lets_pass(&self, node: &Node) -> bool {
+        node.stiff
+            || self.since.is_some_and(|since| node.oldest.is_some_and(|oldest| oldest < since))
+            || self.held.iter().any(|slot| node.cell(*slot).leaves_with_room > 0)
+            || (self.claims && node.cells.iter().any(|cell| cell.leaves_with_room > 0))
+    }
 }
 
 impl Ledger {
@@ -375,7 +403,7 @@ impl Ledger {
                 return Some(self.candidate(at, record));
             }
         }
-        self.put_forward(at, ROOT, now)
+        self.put_forward(at, ROOT, None, now)
     }
 
     fn candidate(&self, at: PoolIndex, record: &TicketRecord) -> Candidate {
@@ -385,29 +413,88 @@ impl Ledger {
     }
 
     /// The ticket that a node would put forward: one that can be admitted just now.
-    fn put_forward(&self, at: PoolIndex, node: NodeId, now: Time) -> Option<Candidate> {
+    ///
+    /// `gate` says what the nodes above leave open; what is shut here is not looked for below.
+    fn put_forward(&self, at: PoolIndex, node: NodeId, gate: Option<&Gate>, now: Time) -> Option<Candidate> {
         let pool = self.pool_at(at);
         let here = pool.node(node);
         if here.waiting == 0 || here.inactive {
             return None;
         }
         if here.children.is_empty() {
-            return self.put_forward_leaf(at, node, now);
+            return self.put_forward_leaf(at, node, gate, now);
         }
-        let mut best: Option<((bool, bool, Share, TicketKey), Candidate)> = None;
+        let gate = self.gate_at(pool, node, gate);
+        let any = gate.open.contains(&true);
+        let memo = gate.whole && gate.open.len() <= crate::memo::SHAPES_MAX && pool.spec.half_life.is_zero();
+        let mut best: Option<(Rank, Candidate)> = None;
         for child in &here.children {
-            let Some(candidate) = self.put_forward(at, *child, now) else { continue };
-            let shape = &self.tickets[&candidate.key.id].shape;
-            let within = pool.within(&Set::Now, &Leaf::at(candidate.leaf), &shape.ask, *child, |_| true);
-            let rank = (!within, pool.node(*child).weight == 0, pool.share(*child, now), candidate.key);
-            if best.as_ref().is_none_or(|(least, _)| rank < *least) {
-                best = Some((rank, candidate));
+            let below = pool.node(*child);
+            if below.waiting == 0 {
+                continue;
+            }
+            let found = if gate.lets_pass(below) {
+                self.ranked(at, *child, None, now)
+            } else if !any {
+                continue;
+            } else if !memo || below.varied {
+                self.ranked(at, *child, Some(&gate), now)
+            } else {
+                pool.memo.get(*child, below.stamp, &gate.open).unwrap_or_else(|| {
+                    let found = self.ranked(at, *child, Some(&gate), now);
+                    pool.memo.keep(*child, below.stamp, &gate.open, found);
+                    found
+                })
+            };
+            if let Some(found) = found
+                && best.as_ref().is_none_or(|best| found.0 < best.0)
+            {
+                best = Some(found);
             }
         }
         best.map(|(_, candidate)| candidate)
     }
 
-    fn put_forward_leaf(&self, at: PoolIndex, node: NodeId, now: Time) -> Option<Candidate> {
+    /// What a child would put forward, and where that stands among its sisters'.
+    fn ranked(&self, at: PoolIndex, child: NodeId, gate: Option<&Gate>, now: Time) -> Option<(Rank, Candidate)> {
+        let pool = self.pool_at(at);
+        let candidate = self.put_forward(at, child, gate, now)?;
+        let shape = &self.tickets[&candidate.key.id].shape;
+        let within = pool.within(&Set::Now, &Leaf::at(candidate.leaf), &shape.ask, child, |_| true);
+        let rank = (!within, pool.node(child).weight == 0, pool.share(child, now), candidate.key);
+        Some((rank, candidate))
+    }
+
+    /// What a node leaves open, of what is open above it, for tickets that nothing lets pass.
+    fn gate_at(&self, pool: &PoolState, node: NodeId, above: Option<&Gate>) -> Gate {
+        let here = pool.node(node);
+        let hold = here.hold;
+        let claims = !pool.claims.order.is_empty();
+        let held = hold.map_or_else(Vec::new, |hold| self.hold_blocked(pool, node, &hold));
+        let mut gate = Gate {
+            open: vec![false; pool.shapes.numbers()],
+            whole: node == ROOT || above.is_some_and(|above| above.whole),
+            claims,
+            held: above.map_or_else(Vec::new, |above| above.held.clone()),
+            since: above.and_then(|above| above.since).max(hold.map(|hold| hold.waits)),
+        };
+        for (shape, number) in pool.shapes.iter() {
+            gate.open[number] = above.is_none_or(|above| above.open[number])
+                && shape.ask.0.iter().all(|(slot, amount)| {
+                    let cell = here.cell(*slot);
+                    let fits = |set: Set| {
+                        Effect::of(*slot, *amount, *amount, cell, set.tally(pool, node, *slot)).fits()
+                    };
+                    fits(Set::Now)
+                        && !held.contains(slot)
+                        && (!claims || (fits(Set::All) && !self.claim_blocked_at(pool, node, *slot)))
+                });
+        }
+        gate.held.extend(held);
+        gate
+    }
+
+    fn put_forward_leaf(&self, at: PoolIndex, node: NodeId, gate: Option<&Gate>, now: Time) -> Option<Candidate> {
         let pool = self.pool_at(at);
         let here = pool.node(node);
         if pool.spec.order == Order::Strict {
@@ -419,7 +506,7 @@ impl Ledger {
         let leaf = Leaf::at(node);
         let mut best: Option<Candidate> = None;
         for (shape, line) in &here.queue.lines {
-            let Some(first) = line.open.first() else { continue };
+            let Some(first) = line.open.first().filter(|_| gate.is_none_or(|gate| gate.open[line.shape])) else { continue };
             if best.is_some_and(|best| best.key < *first) {
                 continue;
             }
@@ -459,19 +546,23 @@ impl Ledger {
             return None;
         }
         let mut heads = Vec::new();
-        self.gather_heads(at, ROOT, &mut heads);
+        let uncounted = pool.known.iter().flatten().any(|known| known.capacity.is_none());
+        self.gather_heads(at, ROOT, uncounted, &mut heads);
         heads.sort_unstable();
         heads.into_iter().find_map(|key| self.try_claim(at, key.id, now))
     }
 
-    fn gather_heads(&self, at: PoolIndex, node: NodeId, heads: &mut Vec<TicketKey>) {
+    /// The first of every line that may have something to claim by: room in a guarantee of its path (`above`: of a
+    /// node above this one), or a resource without guarantees, which every test of them passes over.
+    fn gather_heads(&self, at: PoolIndex, node: NodeId, above: bool, heads: &mut Vec<TicketKey>) {
         let pool = self.pool_at(at);
         let here = pool.node(node);
-        if here.waiting == 0 || here.inactive {
+        let above = above || here.room > 0;
+        if here.waiting == 0 || here.inactive || !(above || here.roomy > 0) {
             return;
         }
         for child in &here.children {
-            self.gather_heads(at, *child, heads);
+            self.gather_heads(at, *child, above, heads);
         }
         match pool.spec.order {
             Order::Backfill => heads.extend(here.queue.lines.values().filter_map(|line| line.open.first())),

@@ -20,6 +20,7 @@ mod dispatch;
 mod entry;
 mod hold;
 mod ledger;
+mod memo;
 mod name;
 mod pool;
 mod post;

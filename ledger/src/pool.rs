@@ -11,10 +11,12 @@ use crate::amount::AMOUNT_MAX;
 use crate::average::Average;
 use crate::burst::BurstState;
 use crate::config::{Burst, Enforce, Pool, ShareOf};
+use crate::dispatch::{Candidate, Rank};
 use crate::hold::Hold;
 use crate::ledger::TenantIndex;
+use crate::memo::Memo;
 use crate::name::{Resource, TenantPath};
-use crate::queue::Queue;
+use crate::queue::{Queue, Shapes};
 use crate::reclaim::{Claims, VictimKey};
 use crate::request::Id;
 use crate::share::Share;
@@ -87,10 +89,17 @@ pub(crate) struct Cell {
     pub(crate) unlendable: i64,
     /// What is occupied where nothing is held: the unlendable guarantees in the subtree.
     pub(crate) base: i64,
+    /// Leaves in the subtree, itself included, with room in their guarantee.
+    pub(crate) leaves_with_room: u32,
     tallies: [Tally; 3],
 }
 
 impl Cell {
+    /// Whether less is held than is guaranteed.
+    pub(crate) fn has_room(&self) -> bool {
+        self.tallies[0].inner < self.guarantee
+    }
+
     pub(crate) fn tallies(&self) -> [Tally; 3] {
         self.tallies
     }
@@ -109,7 +118,7 @@ impl Cell {
     }
 
     pub(crate) const EMPTY: Self =
-        Self { guarantee: 0, limit: NO_LIMIT, unlendable: 0, base: 0, tallies: [Tally { usage: 0, inner: 0 }; 3] };
+        Self { guarantee: 0, limit: NO_LIMIT, unlendable: 0, base: 0, leaves_with_room: 0, tallies: [Tally { usage: 0, inner: 0 }; 3] };
 }
 
 /// One node of a pool's tree: the pool, a tenant, or the child that stands for an inner tenant's own requests.
@@ -142,6 +151,16 @@ pub(crate) struct Node {
     pub(crate) enforce: Option<Enforce>,
     pub(crate) cells: Vec<Cell>,
     pub(crate) averages: Vec<Average>,
+    /// Resources in which the plan of owners' claims leaves room in its guarantee.
+    pub(crate) room: u32,
+    /// Nodes in the subtree, itself included, that have such room.
+    pub(crate) roomy: u32,
+    /// Grows with every change in the subtree.
+    pub(crate) stamp: u64,
+    /// A budget or a bounded burst is in the subtree or above it: what it would put forward changes with time.
+    pub(crate) varied: bool,
+    /// Of the tickets in the subtree, the one that waits longest.
+    pub(crate) oldest: Option<(Time, Id)>,
     /// Leases in the subtree.
     pub(crate) running: u64,
     /// Tickets in the subtree.
@@ -180,6 +199,11 @@ impl Node {
             enforce: None,
             cells: Vec::new(),
             averages: Vec::new(),
+            room: 0,
+            roomy: 0,
+            stamp: 0,
+            varied: false,
+            oldest: None,
             running: 0,
             waiting: 0,
             reclaiming: 0,
@@ -189,6 +213,12 @@ impl Node {
             queue: Queue::default(),
             hold: None,
         }
+    }
+
+    /// Resources in which the plan of owners' claims leaves room in its guarantee.
+    pub(crate) fn rooms(&self) -> u32 {
+        let plan = if self.marked == 0 { Set::Now } else { Set::Owners } as usize;
+        self.cells.iter().filter(|cell| cell.tallies[plan].inner < cell.guarantee).count() as u32
     }
 
     pub(crate) fn cell(&self, slot: Slot) -> &Cell {
@@ -232,6 +262,19 @@ pub(crate) struct Effect {
 }
 
 impl Effect {
+    /// Of an amount, of which so much is not taken up by what is not lendable below.
+    pub(crate) fn of(slot: Slot, amount: i64, raise: i64, cell: &Cell, tally: Tally) -> Self {
+        Self {
+            slot,
+            amount,
+            usage: tally.usage,
+            occupied: tally.occupied(cell),
+            occupied_after: (tally.inner + raise).max(cell.unlendable),
+            guarantee: cell.guarantee,
+            limit: cell.limit,
+        }
+    }
+
     pub(crate) fn fits(&self) -> bool {
         self.occupied_after <= self.limit
             || (self.occupied_after == self.occupied && self.usage + self.amount <= self.limit)
@@ -314,6 +357,9 @@ pub(crate) struct PoolState {
     pub(crate) spare: Vec<NodeId>,
     /// Nodes by the place of their tenant in the ledger's table.
     pub(crate) of_tenant: Vec<Option<NodeId>>,
+    /// What the tickets without a claim ask for.
+    pub(crate) shapes: Shapes,
+    pub(crate) memo: Memo<Option<(Rank, Candidate)>>,
     pub(crate) claims: Claims,
     /// The ticket that was just queued, and tries at once.
     pub(crate) fresh: Option<Id>,
@@ -383,21 +429,9 @@ impl PoolState {
             *raise = *amount;
         }
         let mut step = |node: NodeId, slot: Slot, amount: i64, raise: &mut i64, cell: &Cell, tally: Tally| {
-            let occupied = tally.occupied(cell);
-            let occupied_after = (tally.inner + *raise).max(cell.unlendable);
-            *raise = occupied_after - occupied;
-            visit(
-                node,
-                Effect {
-                    slot,
-                    amount,
-                    usage: tally.usage,
-                    occupied,
-                    occupied_after,
-                    guarantee: cell.guarantee,
-                    limit: cell.limit,
-                },
-            )
+            let effect = Effect::of(slot, amount, *raise, cell, tally);
+            *raise = effect.occupied_after - effect.occupied;
+            visit(node, effect)
         };
         let mut first = leaf.node;
         if let Some(unmade) = &leaf.unmade {
@@ -504,18 +538,25 @@ impl PoolState {
     }
 
     /// Adds to what is held under a leaf, in the sets that are named, or takes away with a negative sign.
+    ///
+    /// Counts on the way where there is room in guarantees: a ticket can only claim by one with room, so whole
+    /// subtrees without any need not be asked.
     pub(crate) fn add(&mut self, leaf: NodeId, ask: &Ask, sign: i64, now: bool, all: bool, owners: bool) {
         let mut next = Some(leaf);
         let mut raises: [[i64; 3]; crate::amount::RESOURCES_MAX + 32] = [[0; 3]; crate::amount::RESOURCES_MAX + 32];
         let used = [now, all, owners].map(i64::from);
+        let mut roomier = 0i32;
+        let mut leaf_rooms = [0i32; crate::amount::RESOURCES_MAX + 32];
         for (raise, (_, amount)) in raises.iter_mut().zip(&ask.0) {
             *raise = used.map(|used| used * sign * amount);
         }
         while let Some(id) = next {
             let node = &mut self.nodes[id as usize];
             let same = node.marked == 0;
-            for (raise, (slot, amount)) in raises.iter_mut().zip(&ask.0) {
+            node.stamp += 1;
+            for ((raise, leaf_room), (slot, amount)) in raises.iter_mut().zip(&mut leaf_rooms).zip(&ask.0) {
                 let cell = node.cell_mut(*slot);
+                let had_room = cell.has_room();
                 let sets = if same { 1 } else { 3 };
                 for set in 0..sets {
                     let tally = &mut cell.tallies[set];
@@ -527,6 +568,16 @@ impl PoolState {
                 if same {
                     *raise = [raise[0]; 3];
                 }
+                if id == leaf {
+                    *leaf_room = i32::from(cell.has_room()) - i32::from(had_room);
+                }
+                cell.leaves_with_room = cell.leaves_with_room.wrapping_add_signed(*leaf_room);
+            }
+            if id != ROOT {
+                let room = node.rooms();
+                roomier += i32::from(room > 0) - i32::from(node.room > 0);
+                node.room = room;
+                node.roomy = node.roomy.wrapping_add_signed(roomier);
             }
             next = (id != ROOT).then_some(node.parent);
         }
@@ -637,5 +688,44 @@ impl PoolState {
             self.burst_ends.remove(&(ends, node));
             here.bursting.over = Some(now);
         }
+    }
+
+    /// Something at a node changed that dispatch looks at.
+    pub(crate) fn touch(&mut self, node: NodeId) {
+        let mut next = Some(node);
+        while let Some(id) = next {
+            let node = &mut self.nodes[id as usize];
+            node.stamp += 1;
+            next = (id != ROOT).then_some(node.parent);
+        }
+    }
+
+    /// After a leaf's tickets changed: who waits longest in the subtrees that it is in.
+    pub(crate) fn pass_queue(&mut self, leaf: NodeId) {
+        let lines = self.node(leaf).queue.lines.values();
+        let mut oldest = lines.filter_map(|line| line.waits.first().copied()).min();
+        let mut next = Some(leaf);
+        while let Some(id) = next {
+            let node = &mut self.nodes[id as usize];
+            node.stamp += 1;
+            let before = std::mem::replace(&mut node.oldest, oldest);
+            next = (id != ROOT).then_some(node.parent);
+            if let Some(parent) = next {
+                let above = self.node(parent);
+                oldest = if before == oldest {
+                    above.oldest
+                } else if above.oldest == before {
+                    // The children are only asked again where the one that waited longest is gone.
+                    above.children.iter().filter_map(|child| self.node(*child).oldest).min()
+                } else {
+                    [above.oldest, oldest].into_iter().flatten().min()
+                };
+            }
+        }
+    }
+
+    /// A leaf's tickets, with the shapes of all that wait in the pool.
+    pub(crate) fn queue_of(&mut self, leaf: NodeId) -> (&mut Queue, &mut Shapes) {
+        (&mut self.nodes[leaf as usize].queue, &mut self.shapes)
     }
 }

@@ -148,12 +148,13 @@ impl Ledger {
         let pool = &mut self.pools[record.pool];
         pool.count(record.leaf, 0, 1, 0);
         pool.arrivals.insert((arrived, id));
-        let queue = &mut pool.nodes[record.leaf as usize].queue;
+        let (queue, shapes) = pool.queue_of(record.leaf);
         queue.len += 1;
         if !record.ticket.silent {
             queue.order.insert(record.key);
-            queue.open(&record.shape, record.key, record.waits());
+            queue.open(shapes, &record.shape, record.key, record.waits());
         }
+        self.pools[record.pool].pass_queue(record.leaf);
         for (at, timer) in ticket_timers(&self.pools[record.pool], &record.ticket) {
             self.timers.insert((at, timer));
         }
@@ -171,10 +172,11 @@ impl Ledger {
         let pool = &mut self.pools[record.pool];
         pool.count(record.leaf, 0, -1, 0);
         pool.arrivals.remove(&(record.ticket.arrived, id));
-        let queue = &mut pool.nodes[record.leaf as usize].queue;
+        let (queue, shapes) = pool.queue_of(record.leaf);
         queue.len -= 1;
         queue.order.remove(&record.key);
-        queue.shut(&record.shape, record.key, record.waits());
+        queue.shut(shapes, &record.shape, record.key, record.waits());
+        pool.pass_queue(record.leaf);
         Some(record)
     }
 
@@ -267,9 +269,10 @@ impl Ledger {
         record.ticket.heard = now;
         if record.ticket.silent {
             record.ticket.silent = false;
-            let queue = &mut pool.nodes[record.leaf as usize].queue;
+            let (queue, shapes) = pool.queue_of(record.leaf);
             queue.order.insert(record.key);
-            queue.open(&record.shape, record.key, record.waits());
+            queue.open(shapes, &record.shape, record.key, record.waits());
+            pool.pass_queue(record.leaf);
         }
         let new_timers = ticket_timers(pool, &record.ticket);
         for (at, timer) in old_timers {
@@ -294,9 +297,10 @@ impl Ledger {
             self.timers.remove(&(at, timer));
         }
         record.ticket.silent = true;
-        let queue = &mut pool.nodes[record.leaf as usize].queue;
+        let (queue, shapes) = pool.queue_of(record.leaf);
         queue.order.remove(&record.key);
-        queue.shut(&record.shape, record.key, record.waits());
+        queue.shut(shapes, &record.shape, record.key, record.waits());
+        pool.pass_queue(record.leaf);
         for (at, timer) in ticket_timers(pool, &record.ticket) {
             self.timers.insert((at, timer));
         }
@@ -415,7 +419,9 @@ impl Ledger {
         let claim_key = ClaimKey { borrower: !owner, made: pool.claims.next_claim };
         pool.claims.next_claim += 1;
         let counts_on = pool.claims.next_victim;
-        pool.nodes[leaf as usize].queue.shut(&shape, key, waits);
+        let (queue, shapes) = pool.queue_of(leaf);
+        queue.shut(shapes, &shape, key, waits);
+        pool.pass_queue(leaf);
         take_claim(pool, claim_key, Claim { ticket: id, leaf, ask: shape.ask, by, counts_on });
         if let Some(record) = self.tickets.get_mut(&id) {
             record.claim = Some(claim_key);
@@ -448,7 +454,9 @@ impl Ledger {
             count_claimed(pool, &claim, -1);
         }
         if open && !record.ticket.silent {
-            pool.nodes[record.leaf as usize].queue.open(&record.shape, record.key, record.waits());
+            let (queue, shapes) = pool.queue_of(record.leaf);
+            queue.open(shapes, &record.shape, record.key, record.waits());
+            pool.pass_queue(record.leaf);
         }
     }
 
@@ -531,6 +539,7 @@ impl Ledger {
         record.hold = Some(node);
         let pool = &mut self.pools[at];
         pool.nodes[node as usize].hold = Some(Hold { ticket: id, since: now, waits });
+        pool.touch(node);
         pool.held.insert(node);
     }
 
@@ -538,12 +547,13 @@ impl Ledger {
     fn turn(&mut self, now: Time, id: Id) {
         let Some(record) = self.tickets.get_mut(&id) else { return };
         let open = record.claim.is_none() && !record.ticket.silent;
-        let queue = &mut self.pools[record.pool].nodes[record.leaf as usize].queue;
-        queue.shut(&record.shape, record.key, record.waits());
+        let (queue, shapes) = self.pools[record.pool].queue_of(record.leaf);
+        queue.shut(shapes, &record.shape, record.key, record.waits());
         record.turned = Some(now);
         if open {
-            queue.open(&record.shape, record.key, record.waits());
+            queue.open(shapes, &record.shape, record.key, record.waits());
         }
+        self.pools[record.pool].pass_queue(record.leaf);
     }
 
     fn lose_hold(&mut self, id: Id) -> Option<NodeId> {
@@ -551,6 +561,7 @@ impl Ledger {
         let node = record.hold.take()?;
         let pool = &mut self.pools[record.pool];
         pool.nodes[node as usize].hold = None;
+        pool.touch(node);
         pool.held.remove(&node);
         Some(node)
     }

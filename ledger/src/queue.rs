@@ -50,6 +50,8 @@ pub(crate) struct Shape {
 /// Tickets of one leaf that ask for the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Line {
+    /// The pool's number for what they ask for.
+    pub(crate) shape: usize,
     /// Those without a claim.
     pub(crate) open: BTreeSet<TicketKey>,
     /// The same by how long they wait, as holds tell it.
@@ -69,23 +71,67 @@ pub(crate) struct Queue {
 
 impl Queue {
     /// Takes a ticket into its line.
-    pub(crate) fn open(&mut self, shape: &Shape, key: TicketKey, waits: (Time, Id)) {
+    pub(crate) fn open(&mut self, shapes: &mut Shapes, shape: &Shape, key: TicketKey, waits: (Time, Id)) {
         let line = match self.lines.get_mut(shape) {
             Some(line) => line,
-            None => self.lines.entry(shape.clone()).or_default(),
+            None => {
+                let number = shapes.take(shape);
+                self.lines.entry(shape.clone()).or_insert(Line { shape: number, ..Line::default() })
+            }
         };
         line.open.insert(key);
         line.waits.insert(waits);
     }
 
     /// Takes a ticket out of its line: it has a claim now, is passed over or gone.
-    pub(crate) fn shut(&mut self, shape: &Shape, key: TicketKey, waits: (Time, Id)) {
+    pub(crate) fn shut(&mut self, shapes: &mut Shapes, shape: &Shape, key: TicketKey, waits: (Time, Id)) {
         if let Some(line) = self.lines.get_mut(shape) {
             line.open.remove(&key);
             line.waits.remove(&waits);
             if line.open.is_empty() {
                 self.lines.remove(shape);
+                shapes.leave(shape);
             }
         }
+    }
+}
+
+/// The distinct shapes that wait in a pool, with as many numbers as there are shapes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shapes {
+    /// Each with its number, and how many leaves have a line of it.
+    known: BTreeMap<Shape, (usize, u32)>,
+    spare: Vec<usize>,
+}
+
+impl Shapes {
+    fn take(&mut self, shape: &Shape) -> usize {
+        if let Some((number, lines)) = self.known.get_mut(shape) {
+            *lines += 1;
+            return *number;
+        }
+        let number = self.spare.pop().unwrap_or(self.known.len());
+        self.known.insert(shape.clone(), (number, 1));
+        number
+    }
+
+    fn leave(&mut self, shape: &Shape) {
+        if let Some((number, lines)) = self.known.get_mut(shape) {
+            *lines -= 1;
+            if *lines == 0 {
+                self.spare.push(*number);
+                self.known.remove(shape);
+            }
+        }
+    }
+
+    /// Every shape that waits somewhere, with its number.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Shape, usize)> {
+        self.known.iter().map(|(shape, (number, _))| (shape, *number))
+    }
+
+    /// Numbers are below this.
+    pub(crate) fn numbers(&self) -> usize {
+        self.known.len() + self.spare.len()
     }
 }

@@ -372,7 +372,9 @@ impl Ledger {
             record.claim = Some(key);
             let (leaf, shape) = (record.leaf, &record.shape);
             let pool = &mut self.pools[at];
-            pool.nodes[leaf as usize].queue.shut(shape, record.key, record.waits());
+            let (queue, shapes) = pool.queue_of(leaf);
+            queue.shut(shapes, shape, record.key, record.waits());
+            pool.pass_queue(leaf);
             take_claim(pool, key, Claim { ticket, leaf, ask: shape.ask.clone(), by, counts_on });
         }
         (self.pools[at].claims.next_claim, self.pools[at].claims.next_victim) = (kept.next_claim, kept.next_victim);

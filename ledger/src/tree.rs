@@ -115,6 +115,8 @@ impl Ground<'_> {
             slots,
             nodes: vec![Node::new(ROOT, crate::name::TenantPath::root(), false)],
             of_tenant: vec![None; self.tenants.len()],
+            shapes: Default::default(),
+            memo: Default::default(),
             claims: Default::default(),
             fresh: None,
             held: BTreeSet::new(),
@@ -176,7 +178,9 @@ impl Ground<'_> {
         });
         let id = match pool.spare.pop() {
             Some(id) => {
-                pool.nodes[id as usize] = node;
+                // What is remembered of the node that was here must not be taken for this one's.
+                let stamp = pool.node(id).stamp + 1;
+                pool.nodes[id as usize] = Node { stamp, ..node };
                 id
             }
             None => {
@@ -349,22 +353,36 @@ impl PoolState {
     fn rebase_one(&mut self, node: NodeId) {
         let mut below = vec![0i64; self.known.len()];
         let mut stiff = false;
+        let mut roomy = 0;
+        let mut varied = self.node(node).budgeted || self.node(node).bounded;
+        let mut leaves = vec![0u32; self.known.len()];
         for child in &self.node(node).children {
             let child = self.node(*child);
             stiff |= child.stiff;
+            roomy += child.roomy;
+            varied |= child.varied;
+            for (sum, cell) in leaves.iter_mut().zip(&child.cells) {
+                *sum += cell.leaves_with_room;
+            }
             for (sum, cell) in below.iter_mut().zip(&child.cells) {
                 *sum += cell.base;
             }
         }
+        let is_leaf = self.node(node).children.is_empty();
         let here = &mut self.nodes[node as usize];
         for (slot, below) in below.into_iter().enumerate() {
             if below > 0 || slot < here.cells.len() {
                 let cell = here.cell_mut(slot as Slot);
                 stiff |= cell.unlendable > 0;
                 cell.base = below.max(cell.unlendable);
+                cell.leaves_with_room = if is_leaf { u32::from(cell.has_room()) } else { leaves[slot] };
             }
         }
+        here.stamp += 1;
+        here.varied = varied;
         here.stiff = stiff;
+        here.room = if node == ROOT { 0 } else { here.rooms() };
+        here.roomy = roomy + u32::from(here.room > 0);
     }
 
     /// Forgets what is running in bursts that are not bounded any more.

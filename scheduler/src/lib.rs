@@ -1,4 +1,4 @@
-//! Service.
+//! The service around the ledger: engine, journal and stores, configuration, gRPC, HTTP, command line.
 
 pub mod auth;
 pub mod config;
@@ -12,4 +12,5 @@ pub mod ready;
 pub mod reconcile;
 pub mod scenario;
 pub mod serve;
+pub mod simulate;
 pub mod store;

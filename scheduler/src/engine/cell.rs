@@ -26,6 +26,7 @@ use super::health::{Health, StoreHealth};
 use super::hub::Hub;
 use super::log::Batch;
 use super::metrics::Metrics;
+use super::places::Places;
 use super::settings::{Durability, EngineSettings};
 use super::writer::{Standing, Writer};
 use crate::persist::Origin;
@@ -34,6 +35,10 @@ use crate::persist::Origin;
 const RETRY_DOWN: Duration = Duration::from_secs(1);
 /// When to ask again while the store does not keep up: a few commits later.
 const RETRY_BUSY: Duration = Duration::from_millis(100);
+
+/// Records that readers may be behind. They are a batch or two behind; only a reader who never leaves could make it more,
+/// and memory must hold them.
+const UNPUBLISHED_MAX: u64 = 262_144;
 
 /// What readers see.
 pub(super) struct Shown {
@@ -66,6 +71,7 @@ pub(super) struct Cell {
     posted: AtomicU64,
     pub(super) mirror: Mirror<Shown>,
     pub(super) hub: Arc<Hub>,
+    pub(super) places: Places,
     pub(super) store: Mutex<StoreHealth>,
     /// When the commit that is under way began.
     pub(super) committing: Mutex<Option<Instant>>,
@@ -107,6 +113,7 @@ impl Cell {
             posted: AtomicU64::new(posted),
             mirror,
             hub: Arc::new(hub),
+            places: Places::default(),
             store: Mutex::new(StoreHealth::default()),
             committing: Mutex::new(None),
         }
@@ -149,7 +156,8 @@ impl Cell {
                 return Err(EngineError::Unavailable { why: why.clone(), retry_after: RETRY_DOWN });
             }
         }
-        if writer.log.unjournaled >= self.settings.journal_buffer_bytes_max {
+        let unpublished = writer.log.posted.saturating_sub(self.published.reached());
+        if writer.log.unjournaled >= self.settings.journal_buffer_bytes_max || unpublished >= UNPUBLISHED_MAX {
             self.metrics.shed.increment();
             let why = Outage::Overloaded { cell: self.name.clone() };
             return Err(EngineError::Unavailable { why, retry_after: RETRY_BUSY });
@@ -220,6 +228,8 @@ impl Cell {
 
     /// Decides again. Nobody could renew meanwhile, which is written down first.
     pub(super) fn stand_up(&self) {
+        // First, so that whoever is decided for from now on may wait.
+        self.durable.resume();
         let mut writer = self.writer.lock();
         let before = writer.log.posted;
         if matches!(writer.standing, Standing::Down(_)) {
@@ -228,7 +238,6 @@ impl Cell {
             writer.resume(&*self.calendar);
         }
         self.leave(writer, before);
-        self.durable.resume();
         self.timer.notify_one();
     }
 

@@ -110,7 +110,8 @@ impl Committer {
         loop {
             self.encoded.clear();
             let after = self.journal.last();
-            let missing = self.pending.iter().flat_map(|batch| batch.numbered()).filter(|(number, _)| *number > after.0);
+            let missing =
+                self.pending.iter().flat_map(|batch| batch.numbered()).filter(|(number, _)| *number > after.0);
             for (_, record) in missing {
                 match self.encoded.push_with(|bytes| record.encode(bytes)) {
                     Ok(()) => {}

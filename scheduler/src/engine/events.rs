@@ -107,10 +107,9 @@ impl Before {
             Entry::Queued { id, .. } => one(EventKind::Queued, *id),
             Entry::Confirmed { id } => one(EventKind::Confirmed, *id),
             Entry::Resized { id, .. } => one(EventKind::Resized, *id),
-            Entry::Claimed { victims, .. } | Entry::ClaimExtended { victims, .. } => victims
-                .iter()
-                .filter_map(|Victim { lease, .. }| tell(EventKind::Reclaiming, *lease, None))
-                .collect(),
+            Entry::Claimed { victims, .. } | Entry::ClaimExtended { victims, .. } => {
+                victims.iter().filter_map(|Victim { lease, .. }| tell(EventKind::Reclaiming, *lease, None)).collect()
+            }
             Entry::LetOff { lease } => one(EventKind::LetOff, *lease),
             Entry::Ended { end, .. } => match self {
                 Self::Ending(Some(after)) => {

@@ -315,7 +315,7 @@ impl Drop for Listening {
 mod tests {
     use std::sync::Arc;
 
-    use headgate_ledger::{Amounts, Ended, End, Holder, Id, Name, Request, RequestId, TenantPath, Time};
+    use headgate_ledger::{Amounts, End, Ended, Holder, Id, Name, Request, RequestId, TenantPath, Time};
 
     use super::super::caller::Scope;
     use super::super::events::{Event, EventKind, Happened};
@@ -405,7 +405,8 @@ mod tests {
     #[tokio::test]
     async fn who_leaves_or_is_sent_away_leaves_nothing_behind() {
         let hub = Arc::new(Hub::new(0, 100, 2));
-        let filters = [all(), Filter { ids: vec![Id(1), Id(2)], ..all() }, Filter { holder: Holder::parse("x").ok(), ..all() }];
+        let filters =
+            [all(), Filter { ids: vec![Id(1), Id(2)], ..all() }, Filter { holder: Holder::parse("x").ok(), ..all() }];
         let listening: Vec<_> = filters.map(|filter| hub.listen(filter, 0, 0).expect("listening")).into();
         drop(listening);
         {

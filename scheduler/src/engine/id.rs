@@ -44,7 +44,18 @@ mod tests {
         for good in ["main-1", "eu-west-1-18446744073709551615"] {
             assert_eq!(LeaseId::parse(good).map(|id| id.to_string()), Ok(good.to_owned()));
         }
-        for bad in ["", "main", "main-", "-1", "main-01", "main-0", "main-+1", "main-1 ", "Main-1", "main-99999999999999999999"] {
+        for bad in [
+            "",
+            "main",
+            "main-",
+            "-1",
+            "main-01",
+            "main-0",
+            "main-+1",
+            "main-1 ",
+            "Main-1",
+            "main-99999999999999999999",
+        ] {
             assert!(LeaseId::parse(bad).is_err(), "{bad:?}");
         }
     }

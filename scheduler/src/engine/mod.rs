@@ -1,10 +1,10 @@
 //! The engine: where it all meets. It owns the cells' ledgers and is asked by every surface.
 //!
-//! A request is decided under its cell's one short lock: asked, posted, and what is due because of it posted too
-//! ([`cell`]). Its answer waits outside the lock until the store has it ([`commit`]). Readers and watchers
-//! take no lock of those who decide: they see what is published ([`publish`], [`view`], [`watch`]). What is posted is
-//! written down ([`crate::persist`]), folded into snapshots ([`fold`]) and read back when the engine is opened
-//! ([`recover`]). Surfaces parse their words into the ledger's, ask here, and translate the answer back.
+//! A request is decided under its cell's one short lock: asked, posted, and what is due because of it posted too (`cell`,
+//! `writer`). Its answer waits outside the lock until the store has it (`commit`). Readers and watchers take no lock of
+//! those who decide: they see what is published (`publish`, `view`, `watch`). What is posted is written down
+//! ([`crate::persist`]), folded into snapshots (`fold`) and read back when the engine is opened (`recover`). Surfaces
+//! parse their words into the ledger's, ask here, and translate the answer back.
 
 mod caller;
 mod cell;
@@ -19,9 +19,11 @@ mod health;
 mod hub;
 mod id;
 mod log;
+mod many;
 mod metrics;
 mod opening;
 mod operate;
+mod places;
 mod publish;
 mod recover;
 mod settings;
@@ -39,7 +41,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use headgate_ledger::{Amounts, Holder, Id, Name, Request, RequestId, TenantPath};
+use headgate_ledger::{Amounts, Holder, Name, Request, RequestId, TenantPath};
 use parking_lot::Mutex;
 
 pub use caller::{Caller, Scope};
@@ -62,7 +64,6 @@ pub use watch::{Told, Watch};
 
 use cell::Cell;
 use configure::Homes;
-use operate::{Step, Stepped, Verb};
 
 /// Where a cell's last snapshot stands, and when it was written.
 type SnapshotWritten = Arc<Mutex<Option<(u64, Instant)>>>;
@@ -82,6 +83,8 @@ impl Engine {
     // Deciding.
 
     /// Decides a request, and takes: a lease or a ticket. Answered when the decision is durable.
+    ///
+    /// An explanation is of what is published just before: nobody waits while one is made.
     pub async fn acquire(&self, caller: &Caller, request: Arc<Request>, explain: bool) -> Result<Answer, EngineError> {
         self.one(caller, Operation::Acquire { request, explain }).await.and_then(decided)
     }
@@ -138,146 +141,6 @@ impl Engine {
         match self.operate(caller, vec![operation]).await.pop() {
             Some(done) => done,
             None => unreachable!("one operation has one answer"),
-        }
-    }
-
-    /// Does many operations in order, in each cell under one lock and at one time, and answers all when they are durable.
-    pub async fn operate(&self, caller: &Caller, operations: Vec<Operation>) -> Vec<Result<Done, EngineError>> {
-        let started = Instant::now();
-        let explanations = self.explain_before(caller, &operations).await;
-        let mut gathered = Gathered::new(&operations);
-        let mut waits = Vec::new();
-        for (cell, steps) in self.plan(&operations, &mut gathered) {
-            let plain: Vec<_> = steps.iter().map(|(_, step)| *step).collect();
-            match operate::take_steps(cell, caller, &caller.origin(""), &plain) {
-                Ok((done, relies_on)) => {
-                    for ((place, _), stepped) in steps.into_iter().zip(done) {
-                        gathered.take(place, cell, stepped);
-                    }
-                    waits.push((cell, relies_on));
-                }
-                Err(error) => {
-                    for (place, step) in steps {
-                        gathered.fail(place, cell, step, &error);
-                    }
-                }
-            }
-        }
-        self.count(&operations, &gathered, started);
-        for (cell, relies_on) in waits {
-            if relies_on > 0
-                && let Err(error) = cell.answerable(relies_on).await
-            {
-                gathered.withhold(cell, &error);
-            }
-        }
-        self.place(&mut gathered).await;
-        gathered.finish(explanations)
-    }
-
-    /// What each cell is to do, in order.
-    fn plan<'a>(
-        &'a self,
-        operations: &'a [Operation],
-        gathered: &mut Gathered,
-    ) -> Vec<(&'a Arc<Cell>, Vec<(usize, Step<'a>)>)> {
-        let mut plans: BTreeMap<&Name, (&Arc<Cell>, Vec<(usize, Step<'_>)>)> = BTreeMap::new();
-        let mut add = |cell: &'a Arc<Cell>, place, step| {
-            plans.entry(&cell.name).or_insert_with(|| (cell, Vec::new())).1.push((place, step));
-        };
-        for (place, operation) in operations.iter().enumerate() {
-            let (verb, target) = match operation {
-                Operation::Acquire { request, .. } | Operation::Check { request, .. } => {
-                    match self.home(&request.pool) {
-                        Ok(cell) if matches!(operation, Operation::Acquire { .. }) => {
-                            add(cell, place, Step::Acquire(request));
-                        }
-                        Ok(cell) => add(cell, place, Step::Check(request)),
-                        Err(error) => gathered.results[place].decided = Some(Err(error)),
-                    }
-                    continue;
-                }
-                Operation::Confirm(target) => (Verb::Confirm, target),
-                Operation::Renew { target, holder } => (Verb::Renew(holder.as_ref()), target),
-                Operation::Resize { target, resources, .. } => (Verb::Resize(resources), target),
-                Operation::Release(target) => (Verb::Release, target),
-                Operation::Cancel(target) => (Verb::Cancel, target),
-            };
-            match target {
-                Target::Holder(holder) => {
-                    for cell in self.cells.values() {
-                        add(cell, place, Step::Holder(verb, holder));
-                    }
-                }
-                Target::Ids(ids) => {
-                    for id in ids {
-                        match self.cells.get(&id.cell) {
-                            Some(cell) => add(cell, place, Step::One(verb, id.number)),
-                            None => {
-                                let error = EngineError::NoLease(id.clone());
-                                gathered.results[place].each.push((id.clone(), Err(error)));
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        plans.into_values().collect()
-    }
-
-    /// The explanations that were asked for, from what is published just before: nobody waits while one is made.
-    async fn explain_before(
-        &self,
-        caller: &Caller,
-        operations: &[Operation],
-    ) -> Vec<Option<Box<headgate_ledger::Explanation>>> {
-        let mut explanations = Vec::new();
-        explanations.resize_with(operations.len(), || None);
-        for (operation, explanation) in operations.iter().zip(&mut explanations) {
-            let (Operation::Acquire { request, explain: true } | Operation::Check { request, explain: true }) =
-                operation
-            else {
-                continue;
-            };
-            let Ok(cell) = self.home(&request.pool) else { continue };
-            if caller.scope.covers(&request.tenant) {
-                cell.fresh().await;
-                let view = View::of(cell);
-                *explanation = view.explain(view.now(), request).ok().map(Box::new);
-            }
-        }
-        explanations
-    }
-
-    fn count(&self, operations: &[Operation], gathered: &Gathered, started: Instant) {
-        for (operation, result) in operations.iter().zip(&gathered.results) {
-            let (Operation::Acquire { request, .. }, Some(Ok(answer))) = (operation, &result.decided) else { continue };
-            let reason = answer.reasons.first().map(|reason| reason.code);
-            self.metrics.pool(&request.pool).decided(answer.outcome, reason, answer.would_be);
-            self.metrics.decision.record(started.elapsed());
-        }
-    }
-
-    /// Tells those that wait their places.
-    async fn place(&self, gathered: &mut Gathered) {
-        for cell in self.cells.values() {
-            let waiting = |answer: &Answer| match &answer.stands {
-                Some(Stands::Ticket { ticket, .. }) if answer.cell == cell.name => {
-                    Some((ticket.id, ticket.request.pool.clone()))
-                }
-                Some(Stands::Ticket { .. } | Stands::Lease(_) | Stands::Ended { .. }) | None => None,
-            };
-            let tickets: Vec<_> = gathered.answers().filter_map(|answer| waiting(answer)).collect();
-            if tickets.is_empty() {
-                continue;
-            }
-            cell.fresh().await;
-            let places = View::of(cell).places(&tickets);
-            for answer in gathered.answers() {
-                if let Some(place) = waiting(answer).and_then(|(id, _)| places.get(&id)) {
-                    (answer.position, answer.expected_wait) = (Some(place.position), place.wait);
-                }
-            }
         }
     }
 
@@ -518,119 +381,5 @@ fn each(done: Done) -> Each {
     match done {
         Done::Each(each) => each,
         Done::Decided(_) => unreachable!("leases and tickets are answered one by one"),
-    }
-}
-
-/// What became of operations, gathered from the cells.
-struct Gathered {
-    results: Vec<Gathering>,
-}
-
-struct Gathering {
-    /// For a holder, in the order of the ids; else as the ids were given.
-    order: Option<Vec<LeaseId>>,
-    decided: Option<Result<Answer, EngineError>>,
-    each: Each,
-}
-
-impl Gathered {
-    fn new(operations: &[Operation]) -> Self {
-        let gathering = |operation: &Operation| {
-            let order = match operation {
-                Operation::Acquire { .. } | Operation::Check { .. } => None,
-                Operation::Confirm(target)
-                | Operation::Renew { target, .. }
-                | Operation::Resize { target, .. }
-                | Operation::Release(target)
-                | Operation::Cancel(target) => match target {
-                    Target::Ids(ids) => Some(ids.clone()),
-                    Target::Holder(_) => Some(Vec::new()),
-                },
-            };
-            Gathering { order, decided: None, each: Vec::new() }
-        };
-        Self { results: operations.iter().map(gathering).collect() }
-    }
-
-    fn take(&mut self, place: usize, cell: &Cell, stepped: Stepped) {
-        let result = &mut self.results[place];
-        match stepped {
-            Stepped::Decided(decided) => result.decided = Some(decided),
-            Stepped::Each(each) => {
-                let named = |number: Id| LeaseId { cell: cell.name.clone(), number };
-                result.each.extend(each.into_iter().map(|(number, answer)| (named(number), answer)));
-            }
-        }
-    }
-
-    /// A cell took none of its steps.
-    fn fail(&mut self, place: usize, cell: &Cell, step: Step<'_>, error: &EngineError) {
-        let result = &mut self.results[place];
-        match step {
-            Step::Acquire(_) | Step::Check(_) => result.decided = Some(Err(error.clone())),
-            Step::One(_, number) => {
-                let id = LeaseId { cell: cell.name.clone(), number };
-                result.each.push((id, Err(error.clone())));
-            }
-            // Whatever it holds there was not reached: the operation as a whole has to be repeated.
-            Step::Holder(..) => result.decided = Some(Err(error.clone())),
-        }
-    }
-
-    /// What a cell decided may not be told.
-    fn withhold(&mut self, cell: &Cell, error: &EngineError) {
-        for result in &mut self.results {
-            let mine = |answer: &Answer| answer.cell == cell.name && answer.stands.is_some();
-            if let Some(decided) = &mut result.decided
-                && decided.as_ref().is_ok_and(mine)
-            {
-                *decided = Err(error.clone());
-            }
-            for (_, answer) in &mut result.each {
-                if answer.as_ref().is_ok_and(mine) {
-                    *answer = Err(error.clone());
-                }
-            }
-        }
-    }
-
-    fn answers(&mut self) -> impl Iterator<Item = &mut Answer> {
-        self.results.iter_mut().flat_map(|result| {
-            let decided = result.decided.iter_mut().filter_map(|decided| decided.as_mut().ok());
-            decided.chain(result.each.iter_mut().filter_map(|(_, answer)| answer.as_mut().ok()))
-        })
-    }
-
-    fn finish(
-        self,
-        explanations: Vec<Option<Box<headgate_ledger::Explanation>>>,
-    ) -> Vec<Result<Done, EngineError>> {
-        let finish = |(result, explanation): (Gathering, Option<_>)| {
-            let Gathering { order, decided, mut each } = result;
-            match (decided, order) {
-                (Some(Ok(mut answer)), _) => {
-                    answer.explanation = explanation;
-                    Ok(Done::Decided(answer))
-                }
-                (Some(Err(error)), _) => Err(error),
-                (None, Some(order)) if order.is_empty() => {
-                    each.sort_by(|a, b| a.0.cmp(&b.0));
-                    Ok(Done::Each(each))
-                }
-                (None, Some(order)) => {
-                    let mut answers: BTreeMap<_, Vec<_>> = BTreeMap::new();
-                    for (id, answer) in each.into_iter().rev() {
-                        answers.entry(id).or_default().push(answer);
-                    }
-                    let found = order.into_iter().filter_map(|id| {
-                        let answer = answers.get_mut(&id)?.pop()?;
-                        Some((id, answer))
-                    });
-                    Ok(Done::Each(found.collect()))
-                }
-                (None, None) => unreachable!("every request is decided or refused"),
-            }
-        };
-        self.results.into_iter().zip(explanations).map(finish).collect()
     }
 }

@@ -146,11 +146,6 @@ fn begin(shared: &Shared, store: &dyn Store, name: &Name) -> Result<Begun, OpenE
     })
     .map_err(recovery_error)?;
     hub.tell(Vec::new(), recovered.sequence);
-    let violations = recovered.ledger.audit(recovered.time, &[]);
-    if !violations.is_empty() {
-        return Err(OpenError::Violated { cell: name.clone(), violations });
-    }
-
     let epoch = journal.epoch().next();
     journal.lead(epoch).map_err(store_error)?;
     shared.clock.raise(recovered.time);
@@ -171,24 +166,12 @@ fn begin(shared: &Shared, store: &dyn Store, name: &Name) -> Result<Begun, OpenE
         shared.calendar.clone(),
         shared.metrics.clone(),
     ));
-    // No server could take a renewal until now.
-    if recovery.sequence > 0 {
-        let mut writer = cell.writer.lock();
-        let before = writer.log.posted;
-        writer.now = writer.now.max(cell.clock.now());
-        writer.resume(&*cell.calendar);
-        cell.leave(writer, before);
-    }
+    resume(&cell, recovery.sequence)?;
 
     let written = super::SnapshotWritten::default();
     let (folder, folds) = mpsc::channel();
-    let folder_thread = Folder {
-        cell: name.clone(),
-        archive,
-        folds,
-        metrics: shared.metrics.clone(),
-        written: written.clone(),
-    };
+    let folder_thread =
+        Folder { cell: name.clone(), archive, folds, metrics: shared.metrics.clone(), written: written.clone() };
     let committer = Committer::new(cell.clone(), journal, epoch);
     let publisher = Publisher::new(cell.clone(), folder);
     let threads = vec![
@@ -198,6 +181,23 @@ fn begin(shared: &Shared, store: &dyn Store, name: &Name) -> Result<Begun, OpenE
     ];
     tokio::spawn(due::run(cell.clone()));
     Ok(Begun { cell, written, threads, recovery })
+}
+
+/// No server could take a renewal until now. What is due is posted first, since the last of it may not have been
+/// written: only then must all that always holds hold.
+fn resume(cell: &Cell, recovered: u64) -> Result<(), OpenError> {
+    let mut writer = cell.writer.lock();
+    let before = writer.log.posted;
+    writer.now = writer.now.max(cell.clock.now());
+    if recovered > 0 {
+        writer.resume(&*cell.calendar);
+    }
+    let violations = writer.ledger.audit(writer.now, &[]);
+    if !violations.is_empty() {
+        return Err(OpenError::Violated { cell: cell.name.clone(), violations });
+    }
+    cell.leave(writer, before);
+    Ok(())
 }
 
 fn spawn(cell: &Name, what: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {

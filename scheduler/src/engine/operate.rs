@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use headgate_ledger::{
-    Amounts, Close, Decision, Enforce, Entry, Explanation, Holder, Id, Name, Outcome, Reason, Refusal, Request,
-    State,
+    Amounts, Close, Decision, Enforce, Entry, Explanation, Holder, Id, Name, Outcome, Reason, Refusal, Request, State,
 };
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 mod crash;
 mod decide;
 mod flaky;
+mod measure;
 mod restart;
 mod stage;
 mod stores;

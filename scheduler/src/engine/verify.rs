@@ -1,6 +1,6 @@
 //! Verification: a store is loaded as recovery would load it, and everything about it is checked.
 
-use headgate_ledger::{Ledger, Name, Violation};
+use headgate_ledger::{Calendar, Ledger, Name, Time, Violation};
 
 use super::recover::{self, Recovered, RecoveryError, Replay};
 use crate::store::{Past, Sequence};
@@ -33,10 +33,14 @@ impl Report {
 
 /// Loads a cell, rebuilds every counter and checks every invariant. Every snapshot is compared with what the records
 /// before it come to, as far as these are still there.
-pub fn verify(past: &dyn Past, cell: &Name) -> Result<Report, RecoveryError> {
+pub fn verify(past: &dyn Past, cell: &Name, calendar: &dyn Calendar) -> Result<Report, RecoveryError> {
     let recovered = recover::recover(past, cell, None, |_| {})?;
     let snapshots_compared = compare_snapshots(past, cell)?;
-    let Recovered { ledger, sequence, time, replay } = recovered;
+    let Recovered { mut ledger, sequence, time, replay } = recovered;
+    // The last of what was due at the end may not have been written.
+    while let Some(entry) = ledger.due(time, calendar) {
+        ledger.post(time, &entry);
+    }
     Ok(Report {
         cell: cell.clone(),
         sequence,
@@ -53,7 +57,7 @@ fn compare_snapshots(past: &dyn Past, cell: &Name) -> Result<u64, RecoveryError>
     let mut before = (past.first() == Sequence(1)).then(|| Recovered {
         ledger: Ledger::new(),
         sequence: 0,
-        time: headgate_ledger::Time::EPOCH,
+        time: Time::EPOCH,
         replay: Replay::default(),
     });
     for at in past.snapshots()? {

@@ -1,8 +1,6 @@
 //! What readers see: the ledger as it was published last, whole and unchanging while they look.
 
-use std::collections::HashMap;
 use std::ops::Deref;
-use std::time::Duration;
 
 use headgate_ledger::{Holder, Id, Ledger, Name, RequestId, TenantPath, Time};
 use headgate_sync::Reading;
@@ -65,29 +63,6 @@ impl<'a> View<'a> {
     pub fn held_by_holder(&self, holder: &Holder) -> Vec<Stands> {
         self.held_by(holder.as_str()).filter_map(|number| self.stands(number)).collect()
     }
-
-    /// Places of tickets in their pools, each with how long it will probably wait.
-    pub(super) fn places(&self, tickets: &[(Id, Name)]) -> HashMap<Id, Place> {
-        if let [(id, _)] = tickets {
-            let place = self.position(self.now, *id).map(|position| {
-                let wait = self.expected_wait(self.now, *id);
-                (*id, Place { position, wait })
-            });
-            return place.into_iter().collect();
-        }
-        // Many at once: the order is found once for each pool.
-        let mut places = HashMap::new();
-        let mut queues: HashMap<&Name, HashMap<Id, u64>> = HashMap::new();
-        for (id, pool) in tickets {
-            let queue = queues
-                .entry(pool)
-                .or_insert_with(|| self.queue(self.now, pool.as_str()).into_iter().zip(1..).collect());
-            if let Some(position) = queue.get(id) {
-                places.insert(*id, Place { position: *position, wait: None });
-            }
-        }
-        places
-    }
 }
 
 impl Deref for View<'_> {
@@ -102,10 +77,4 @@ impl std::fmt::Debug for View<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("View").field("cell", self.cell).field("sequence", &self.shown.sequence).finish_non_exhaustive()
     }
-}
-
-/// A ticket's place in its pool.
-pub(super) struct Place {
-    pub(super) position: u64,
-    pub(super) wait: Option<Duration>,
 }

@@ -69,13 +69,10 @@ impl Watch {
                 let view = View::of(cell);
                 (view.sequence(), present(&view, &filter))
             };
-            match cell.hub.listen(filter.clone(), sequence, sequence) {
-                Ok(listening) => {
-                    let present = parts(sequence, stands);
-                    return Ok(Self { cell: cell.name.clone(), present, since: sequence, listening });
-                }
-                // So much happened since the look that it was forgotten: look again.
-                Err(TooLongAgo { .. }) => {}
+            // Where it fails, so much has happened since the look that it is forgotten: look again.
+            if let Ok(listening) = cell.hub.listen(filter.clone(), sequence, sequence) {
+                let present = parts(sequence, stands);
+                return Ok(Self { cell: cell.name.clone(), present, since: sequence, listening });
             }
         }
     }
@@ -84,9 +81,7 @@ impl Watch {
     pub(super) fn resumed(cell: &Arc<Cell>, filter: Filter, after: u64) -> Result<Self, EngineError> {
         let known = cell.published.reached();
         match cell.hub.listen(filter, after, known) {
-            Ok(listening) => {
-                Ok(Self { cell: cell.name.clone(), present: VecDeque::new(), since: after, listening })
-            }
+            Ok(listening) => Ok(Self { cell: cell.name.clone(), present: VecDeque::new(), since: after, listening }),
             Err(TooLongAgo { oldest }) => Err(EngineError::OutOfRange { after, oldest }),
         }
     }
@@ -112,7 +107,7 @@ fn present(view: &View<'_>, filter: &Filter) -> Vec<Stands> {
         ([_, ..], _) => filter.ids.clone(),
         ([], Some(holder)) => view.held_by(Holder::as_str(holder)).collect(),
         ([], None) => {
-            let mine = |tenant| filter.tenant.as_ref().is_none_or(|path| path.covers(tenant)) ;
+            let mine = |tenant| filter.tenant.as_ref().is_none_or(|path| path.covers(tenant));
             let leases = view.leases().filter(|lease| mine(lease.request.tenant.as_str())).map(|lease| lease.id);
             let tickets = view.tickets().filter(|ticket| mine(ticket.request.tenant.as_str())).map(|ticket| ticket.id);
             leases.chain(tickets).collect()

@@ -377,8 +377,7 @@ impl Persisted for Tenant {
 
     fn form(&self) -> Self::Form {
         let Self { path, kind, weight, lifecycle, quotas, budgets, max_priority, members, draining, source } = self;
-        let quota =
-            |(pool, quota): &(Name, Quota)| journal::PoolQuota { pool: pool.form(), quota: Some(quota.form()) };
+        let quota = |(pool, quota): &(Name, Quota)| journal::PoolQuota { pool: pool.form(), quota: Some(quota.form()) };
         journal::Tenant {
             path: path.form(),
             kind: kind.clone(),
@@ -394,18 +393,8 @@ impl Persisted for Tenant {
     }
 
     fn parse(form: Self::Form) -> Result<Self, RecordError> {
-        let journal::Tenant {
-            path,
-            kind,
-            weight,
-            lifecycle,
-            quotas,
-            budgets,
-            max_priority,
-            members,
-            draining,
-            source,
-        } = form;
+        let journal::Tenant { path, kind, weight, lifecycle, quotas, budgets, max_priority, members, draining, source } =
+            form;
         let quota = |(index, journal::PoolQuota { pool, quota }): (usize, journal::PoolQuota)| {
             let pool = Name::parse(&pool).at("pool").at_item("quotas", index)?;
             let quota = parse_there(quota, "quota").at_item("quotas", index)?;

@@ -31,10 +31,7 @@ impl Persisted for Guarantee {
 
     fn parse(form: Self::Form) -> Result<Self, RecordError> {
         let journal::Guarantee { place, resources } = form;
-        Ok(Self {
-            place: parse_there(place, "place")?,
-            resources: parse_all::<Resource>(resources, "resources")?,
-        })
+        Ok(Self { place: parse_there(place, "place")?, resources: parse_all::<Resource>(resources, "resources")? })
     }
 }
 
@@ -64,9 +61,7 @@ impl Persisted for Entry {
                 count: *count,
                 observed: observed.as_ref().map(Persisted::form),
             }),
-            Self::Queued { id, request } => {
-                Form::Queued(journal::Queued { id: id.0, request: Some(request.form()) })
-            }
+            Self::Queued { id, request } => Form::Queued(journal::Queued { id: id.0, request: Some(request.form()) }),
             Self::Dispatched { id, count } => Form::Dispatched(journal::Dispatched { id: id.0, count: *count }),
             Self::Confirmed { id } => Form::Confirmed(journal::Confirmed { id: id.0 }),
             Self::Renewed { id, holder } => {
@@ -78,12 +73,9 @@ impl Persisted for Entry {
                 observed: observed.as_ref().map(Persisted::form),
             }),
             Self::Ended { id, end } => Form::Ended(journal::Ended { id: id.0, end: end.form() }),
-            Self::Claimed { id, owner, by, victims } => Form::Claimed(journal::Claimed {
-                id: id.0,
-                owner: *owner,
-                by: forms(by),
-                victims: forms(victims),
-            }),
+            Self::Claimed { id, owner, by, victims } => {
+                Form::Claimed(journal::Claimed { id: id.0, owner: *owner, by: forms(by), victims: forms(victims) })
+            }
             Self::ClaimExtended { id, by, victims } => {
                 Form::ClaimExtended(journal::ClaimExtended { id: id.0, by: forms(by), victims: forms(victims) })
             }
@@ -197,10 +189,7 @@ fn holds_passed(form: journal::HoldsPassed) -> Result<Entry, RecordError> {
 
 fn burst_over(form: journal::BurstOver) -> Result<Entry, RecordError> {
     let journal::BurstOver { pool, tenant } = form;
-    Ok(Entry::BurstOver {
-        pool: Name::parse(&pool).at("pool")?,
-        tenant: TenantPath::parse(&tenant).at("tenant")?,
-    })
+    Ok(Entry::BurstOver { pool: Name::parse(&pool).at("pool")?, tenant: TenantPath::parse(&tenant).at("tenant")? })
 }
 
 fn budget_turned(form: journal::BudgetTurned) -> Result<Entry, RecordError> {

@@ -260,7 +260,8 @@ impl SnapshotReader {
     fn take_header(&mut self, header: journal::SnapshotHeader) -> Result<(), RecordError> {
         let journal::SnapshotHeader { format, cell, sequence, time_ns, digest, next_id, posted, settings } = header;
         if format != FORMAT {
-            return Err(RecordError::new(format!("{format} is not the format {FORMAT} that is known here"))).at("format");
+            return Err(RecordError::new(format!("{format} is not the format {FORMAT} that is known here")))
+                .at("format");
         }
         self.snapshot.settings = parse_there(settings, "settings")?;
         (self.snapshot.next_id, self.snapshot.posted) = (next_id, posted);
@@ -393,19 +394,8 @@ impl Persisted for Lease {
     type Form = journal::Lease;
 
     fn form(&self) -> Self::Form {
-        let Self {
-            id,
-            request,
-            resources,
-            count,
-            arrived,
-            admitted,
-            confirmed,
-            holder,
-            expires,
-            deadline,
-            observed,
-        } = self;
+        let Self { id, request, resources, count, arrived, admitted, confirmed, holder, expires, deadline, observed } =
+            self;
         journal::Lease {
             id: id.0,
             request: Some(request.form()),

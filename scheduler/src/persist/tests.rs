@@ -3,9 +3,9 @@
 mod generated;
 
 use headgate_proto::journal::v1 as journal;
-use prost::Message as _;
 use proptest::prelude::{ProptestConfig, proptest};
 use proptest::{prop_assert, prop_assert_eq};
+use prost::Message as _;
 
 use super::Record;
 use generated::record;

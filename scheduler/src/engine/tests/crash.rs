@@ -30,7 +30,8 @@ fn settings() -> EngineSettings {
 #[ignore = "started by the test below, and killed by it"]
 fn child() {
     let Some(directory) = std::env::var_os(STORE).map(PathBuf::from) else { return };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let store = FileStore::open(&directory, FileOptions { segment_bytes_max: 40_000 }).expect("a store");
         let clock = Arc::new(SystemClock::new());
@@ -134,7 +135,7 @@ fn every_answer_survives_a_kill_at_any_point() {
         }
         let store = ReadOnlyFileStore::open(directory.path()).expect("a store");
         let (past, _) = store.past(&CellName::parse("main").expect("a cell")).expect("a past");
-        let report = verify(&*past, &main_cell()).expect("verified");
+        let report = verify(&*past, &main_cell(), &UtcDays).expect("verified");
         assert!(report.is_sound(), "{report:?}");
         assert!(report.sequence >= sequence, "the journal has become shorter");
         sequence = report.sequence;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use headgate_ledger::{Change, End, Holder, Outcome, ReasonCode, State};
 
-use super::stage::{Stage, begin, configuration, cpu, main_cell, name, open, path, request, START};
+use super::stage::{START, Stage, begin, configuration, cpu, main_cell, name, open, path, request};
 use crate::engine::{
     Caller, Configure, Done, EngineError, EngineSettings, LeaseId, ManualClock, ObjectName, Operation, Scope, Stands,
     Target,
@@ -227,7 +227,10 @@ async fn configuration_is_changed_whole_by_its_owner_and_by_who_has_seen_it() {
 
     let broken = vec![Change::DeletePool(name("nothing")), Change::DeletePool(name("default"))];
     assert!(stage.engine.configure(&file, ask(broken)).await.is_err());
-    assert!(stage.engine.peek(&main_cell(), |view| view.pool("default").is_some()).expect("a cell"), "nothing was done");
+    assert!(
+        stage.engine.peek(&main_cell(), |view| view.pool("default").is_some()).expect("a cell"),
+        "nothing was done"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -245,7 +248,10 @@ async fn a_dry_run_says_who_would_be_reclaimed() {
     let asked = Configure { changes: unpause, ..Configure::default() };
     let done = stage.engine.configure(&stage.caller, asked).await.expect("done");
     assert_eq!(done.reclaimed, std::slice::from_ref(&borrowed));
-    assert_eq!((stage.state(&borrowed).await, stage.state(&lease).await), (Some(State::Reclaiming), Some(State::Active)));
+    assert_eq!(
+        (stage.state(&borrowed).await, stage.state(&lease).await),
+        (Some(State::Reclaiming), Some(State::Active))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -274,7 +280,8 @@ async fn several_cells_answer_as_one() {
         Operation::Acquire { request: Arc::new(asked), explain: false }
     };
     let caller = Caller::new("tester", Surface::Grpc);
-    let operations = vec![acquire("west", "one"), acquire("east", "two"), acquire("nowhere", "three"), acquire("west", "four")];
+    let operations =
+        vec![acquire("west", "one"), acquire("east", "two"), acquire("nowhere", "three"), acquire("west", "four")];
     let ids: Vec<_> = engine
         .operate(&caller, operations)
         .await
@@ -290,7 +297,8 @@ async fn several_cells_answer_as_one() {
     let holder = Holder::parse("runner").expect("a holder");
     let renewed = engine.renew(&caller, Target::Holder(holder), None).await.expect("renewed");
     assert_eq!(renewed.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>(), ["east-1", "west-1", "west-2"]);
-    let moved = Change::PutPool(headgate_ledger::Pool { cell: name("east"), ..headgate_ledger::Pool::new(name("west")) });
+    let moved =
+        Change::PutPool(headgate_ledger::Pool { cell: name("east"), ..headgate_ledger::Pool::new(name("west")) });
     let moved = engine.configure(&file, Configure { changes: vec![moved], ..Configure::default() }).await;
     assert!(moved.expect_err("refused").to_string().contains("pool west: it is in cell west"));
 }
@@ -302,7 +310,9 @@ async fn after_a_shutdown_nothing_is_decided_and_what_was_is_answered() {
     let asked: Vec<_> = (0..50)
         .map(|nth| {
             let (engine, caller) = (stage.engine.clone(), stage.caller.clone());
-            tokio::spawn(async move { engine.acquire(&caller, Arc::new(request("a", &format!("r{nth}"), 1)), false).await })
+            tokio::spawn(
+                async move { engine.acquire(&caller, Arc::new(request("a", &format!("r{nth}"), 1)), false).await },
+            )
         })
         .collect();
     stage.engine.shutdown().await;
@@ -320,4 +330,42 @@ async fn after_a_shutdown_nothing_is_decided_and_what_was_is_answered() {
         let state = again.state(&id).await;
         assert!(matches!(state, Some(State::Active | State::Waiting)), "{id} is {state:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn time_in_which_nobody_could_renew_does_not_count() {
+    let stage = stage().await;
+    let lease = stage.allowed("a", "one", 1).await;
+    stage.clock.jump(Duration::from_secs(3600));
+    stage.allowed("a", "two", 1).await;
+    assert_eq!(stage.state(&lease).await, Some(State::Active));
+    stage.pass(Duration::from_secs(61));
+    stage.until(&lease, State::Ended(End::Expired)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_who_stays_holds_up_nobody_who_decides() {
+    let stage = stage().await;
+    let (leave, stays) = std::sync::mpsc::channel::<()>();
+    let (came, comes) = std::sync::mpsc::channel::<u64>();
+    let reader = {
+        let engine = stage.engine.clone();
+        std::thread::spawn(move || {
+            engine
+                .peek(&main_cell(), |view| {
+                    came.send(view.sequence()).expect("said");
+                    let _ = stays.recv();
+                    view.sequence()
+                })
+                .expect("a cell")
+        })
+    };
+    let seen = comes.recv().expect("it looks");
+    for nth in 0..10 {
+        stage.allowed("a", &format!("r{nth}"), 1).await;
+    }
+    assert!(stage.engine.health()[0].durable > seen);
+    leave.send(()).expect("it stays until now");
+    assert_eq!(reader.join().expect("joined"), seen, "what it saw did not change");
+    assert_eq!(stage.usage("a").await, 10);
 }

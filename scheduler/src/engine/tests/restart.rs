@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_ledger::{Id, State, Time};
+use headgate_ledger::{Id, State, Time, UtcDays};
 
 use super::stage::{Stage, begin, main_cell, open, request};
 use crate::engine::{EngineSettings, LeaseId, Operation, Target, verify};
@@ -16,6 +16,8 @@ fn often() -> EngineSettings {
 
 /// Requests and releases, in batches and alone, from a seed.
 async fn work(stage: &Stage, seed: u64, steps: u64) {
+    let members = stage.engine.peek(&main_cell(), |view| view.tenant("a").is_some_and(|a| a.members.is_some()));
+    let members = members.expect("a cell");
     let mut random = seed;
     let mut next = move |below: u64| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -25,6 +27,8 @@ async fn work(stage: &Stage, seed: u64, steps: u64) {
         let operations = (0..1 + next(5))
             .map(|nth| {
                 let tenant = if next(2) == 0 { "a" } else { "b" };
+                let member = if members && next(3) == 0 { "/someone" } else { "" };
+                let tenant = &format!("{tenant}{member}");
                 let mut asked = request(tenant, &format!("{seed}-{step}-{nth}"), 1 + next(4));
                 asked.priority = next(3) as i32;
                 let id = LeaseId { cell: main_cell(), number: Id(1 + next(step * 3 + 1)) };
@@ -92,7 +96,7 @@ async fn snapshots_are_made_off_the_serving_path_and_verify() {
     let store = ReadOnlyFileStore::open(directory.path()).expect("a store");
     let (past, repairs) = store.past(&CellName::parse("main").expect("a cell")).expect("a past");
     assert!(repairs.is_empty(), "{repairs:?}");
-    let report = verify(&*past, &main_cell()).expect("verified");
+    let report = verify(&*past, &main_cell(), &UtcDays).expect("verified");
     assert!(report.is_sound(), "{report:?}");
     assert!(report.snapshots_compared > 0 && report.replay.snapshot.is_some(), "{report:?}");
     drop((past, store));
@@ -133,11 +137,8 @@ async fn a_store_that_was_tampered_with_is_refused() {
     stage.engine.shutdown().await;
     let mut journal = store.open(&CellName::parse("main").expect("a cell")).expect("opened").journal;
     let origin = Arc::new(Origin { actor: "".into(), surface: Surface::Ledger, reason: "".into() });
-    let record = Record {
-        time: stage.now(),
-        origin,
-        what: What::Digest { sequence: journal.last().0, value: Some(1) },
-    };
+    let record =
+        Record { time: stage.now(), origin, what: What::Digest { sequence: journal.last().0, value: Some(1) } };
     let mut batch = crate::store::Batch::default();
     batch.push_with(|bytes| record.encode(bytes)).expect("room");
     journal.append(journal.epoch(), journal.last(), &batch).expect("appended");
@@ -147,8 +148,47 @@ async fn a_store_that_was_tampered_with_is_refused() {
         &store,
         &[main_cell()],
         stage.clock.clone(),
-        Arc::new(headgate_ledger::UtcDays),
+        Arc::new(UtcDays),
     );
     let error = opened.expect_err("refused").to_string();
     assert!(error.contains("cell main cannot be recovered") && error.contains("digest"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_reads_back_as_the_ledger_that_it_was_taken_of() {
+    use crate::persist::{SnapshotHeader, SnapshotReader, write_snapshot};
+    for seed in 0..12 {
+        let stage = begin(EngineSettings::default(), &MemoryStore::default()).await;
+        if seed % 2 == 1 {
+            // With averages, bursts, budgets, classes and members too.
+            stage.configure(super::stage::rich_configuration()).await;
+        }
+        work(&stage, seed, 60).await;
+        let (digest, snapshot) =
+            stage.engine.read(&main_cell(), |view| (view.digest(), view.snapshot())).await.expect("a cell");
+        let header = SnapshotHeader { cell: main_cell(), sequence: 1, time: stage.now(), digest };
+        let mut reader = SnapshotReader::default();
+        write_snapshot(&header, &snapshot, |part| reader.take(part)).expect("parts that can be read");
+        let (read_header, read) = reader.finish().expect("a whole snapshot");
+        assert_eq!((read_header, &read), (header, &snapshot));
+        assert_eq!(headgate_ledger::Ledger::restore(read).digest(), digest);
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_not_whole_is_refused() {
+    use crate::persist::{SnapshotHeader, SnapshotReader, write_snapshot};
+    let ledger = headgate_ledger::Ledger::new();
+    let header = SnapshotHeader { cell: main_cell(), sequence: 0, time: Time::EPOCH, digest: ledger.digest() };
+    let mut parts = Vec::new();
+    let written = write_snapshot(&header, &ledger.snapshot(), |part| {
+        parts.push(part.to_vec());
+        Ok::<_, std::convert::Infallible>(())
+    });
+    written.expect("written");
+    assert!(SnapshotReader::default().finish().is_err(), "nothing");
+    let mut twice = SnapshotReader::default();
+    twice.take(&parts[0]).expect("a part");
+    assert!(twice.take(&parts[0]).is_err(), "beyond its trailer");
+    assert!(SnapshotReader::default().take(b"nonsense").is_err());
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_ledger::{
-    Amounts, Change, Level, Levels, Name, Outcome, Pool, Quota, Request, RequestId, Resource, State, Tenant,
-    TenantPath, Time, UtcDays,
+    Amounts, Budget, Burst, Change, Class, Level, Levels, Members, Name, OnExceed, Outcome, Period, Pool, Quota,
+    Request, RequestId, Resource, Source, State, Tenant, TenantPath, Time, UtcDays,
 };
 
 use crate::engine::{
@@ -61,12 +61,48 @@ pub(super) fn configuration() -> Vec<Change> {
     vec![Change::PutPool(pool), tenant("a"), tenant("b")]
 }
 
+/// The same, with all that a ledger can be told to keep.
+pub(super) fn rich_configuration() -> Vec<Change> {
+    let mut changes = configuration();
+    let class =
+        Class { name: Name::parse_class("SMALL").expect("a name"), quota: Quota::default(), source: Source::File };
+    for change in &mut changes {
+        match change {
+            Change::PutPool(pool) => {
+                pool.half_life = Duration::from_secs(600);
+                pool.hold_after = Duration::from_secs(5);
+                pool.ticket_ttl = Duration::from_secs(300);
+            }
+            Change::PutTenant(tenant) => {
+                tenant.quotas[0].1.burst =
+                    Some(Burst { span: Duration::from_secs(20), cooldown: Duration::from_secs(5) });
+                tenant.budgets = vec![Budget {
+                    name: name("daily"),
+                    resource: Resource::parse("cpu").expect("a resource"),
+                    amount: 100,
+                    period: Period::Day,
+                    time_zone: "UTC".into(),
+                    on_exceed: OnExceed::Queue,
+                }];
+                let class = Some(class.name.clone());
+                tenant.members = Some(Members { kind: "user".into(), class, max: 10, keep: Duration::from_secs(60) });
+            }
+            Change::Settings(_)
+            | Change::DeletePool(_)
+            | Change::PutClass(_)
+            | Change::DeleteClass(_)
+            | Change::DeleteTenant { .. }
+            | Change::Capacity { .. }
+            | Change::Pause { .. }
+            | Change::Enforce { .. } => {}
+        }
+    }
+    changes.insert(0, Change::PutClass(class));
+    changes
+}
+
 /// Opens an engine.
-pub(super) fn open(
-    settings: EngineSettings,
-    store: &dyn Store,
-    clock: Arc<ManualClock>,
-) -> (Stage, Vec<Recovery>) {
+pub(super) fn open(settings: EngineSettings, store: &dyn Store, clock: Arc<ManualClock>) -> (Stage, Vec<Recovery>) {
     let (engine, recoveries) =
         Engine::open(settings, store, &[main_cell()], clock.clone(), Arc::new(UtcDays)).expect("an engine");
     (Stage { engine, clock, caller: Caller::new("tester", Surface::Grpc) }, recoveries)

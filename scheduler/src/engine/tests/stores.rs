@@ -126,9 +126,10 @@ async fn who_comes_while_the_store_does_not_keep_up_is_turned_away() {
     let refused = loop {
         let (engine, caller) = (stage.engine.clone(), stage.caller.clone());
         let nth = asked.len();
-        let mut answer = Box::pin(async move {
-            engine.acquire(&caller, Arc::new(request("a", &format!("r{nth}"), 1)), false).await
-        });
+        let mut answer =
+            Box::pin(
+                async move { engine.acquire(&caller, Arc::new(request("a", &format!("r{nth}"), 1)), false).await },
+            );
         // Either it waits for the store or it is turned away at once.
         match tokio::time::timeout(Duration::from_millis(20), &mut answer).await {
             Ok(turned_away) => break turned_away.expect_err("not answered"),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use headgate_ledger::{
     AMOUNT_MAX, Amounts, Budget, Burst, Change, Class, End, Enforce, Entry, Guarantee, Holder, Id, Level, Levels,
-    Lifecycle, Lifecycles, Members, Name, OnExceed, Order, Period, Place, Pool, QueueLimit, Quota, ReasonCode,
-    Request, RequestId, Resource, Settings, ShareOf, Source, Tenant, TenantPath, Time, Victim,
+    Lifecycle, Lifecycles, Members, Name, OnExceed, Order, Period, Place, Pool, QueueLimit, Quota, ReasonCode, Request,
+    RequestId, Resource, Settings, ShareOf, Source, Tenant, TenantPath, Time, Victim,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -185,15 +185,25 @@ fn change() -> impl Strategy<Value = Change> {
         settings().prop_map(Change::Settings),
         pool().prop_map(Change::PutPool),
         name().prop_map(Change::DeletePool),
-        (class_name(), quota(), source()).prop_map(|(name, quota, source)| Change::PutClass(Class { name, quota, source })),
+        (class_name(), quota(), source()).prop_map(|(name, quota, source)| Change::PutClass(Class {
+            name,
+            quota,
+            source
+        })),
         class_name().prop_map(Change::DeleteClass),
         tenant().prop_map(Change::PutTenant),
         (path(), any::<bool>()).prop_map(|(path, drain)| Change::DeleteTenant { path, drain }),
-        (name(), amounts(), amounts())
-            .prop_map(|(pool, capacity, unavailable)| Change::Capacity { pool, capacity, unavailable }),
+        (name(), amounts(), amounts()).prop_map(|(pool, capacity, unavailable)| Change::Capacity {
+            pool,
+            capacity,
+            unavailable
+        }),
         (name(), any::<bool>()).prop_map(|(pool, paused)| Change::Pause { pool, paused }),
-        (name(), path_or_root(), of(enforce()))
-            .prop_map(|(pool, tenant, enforce)| Change::Enforce { pool, tenant, enforce }),
+        (name(), path_or_root(), of(enforce())).prop_map(|(pool, tenant, enforce)| Change::Enforce {
+            pool,
+            tenant,
+            enforce
+        }),
     ]
 }
 
@@ -206,11 +216,18 @@ fn entry() -> impl Strategy<Value = Entry> {
         (id(), any::<u32>()).prop_map(|(id, count)| Entry::Dispatched { id, count }),
         id().prop_map(|id| Entry::Confirmed { id }),
         (id(), of(holder())).prop_map(|(id, holder)| Entry::Renewed { id, holder }),
-        (id(), amounts(), of(select(ReasonCode::ALL.to_vec())))
-            .prop_map(|(id, resources, observed)| Entry::Resized { id, resources, observed }),
+        (id(), amounts(), of(select(ReasonCode::ALL.to_vec()))).prop_map(|(id, resources, observed)| Entry::Resized {
+            id,
+            resources,
+            observed
+        }),
         (id(), select(End::ALL.to_vec())).prop_map(|(id, end)| Entry::Ended { id, end }),
-        (id(), any::<bool>(), guarantees(), victims())
-            .prop_map(|(id, owner, by, victims)| Entry::Claimed { id, owner, by, victims }),
+        (id(), any::<bool>(), guarantees(), victims()).prop_map(|(id, owner, by, victims)| Entry::Claimed {
+            id,
+            owner,
+            by,
+            victims
+        }),
         (id(), guarantees(), victims()).prop_map(|(id, by, victims)| Entry::ClaimExtended { id, by, victims }),
         id().prop_map(|id| Entry::ClaimDropped { id }),
         id().prop_map(|lease| Entry::LetOff { lease }),
@@ -218,8 +235,12 @@ fn entry() -> impl Strategy<Value = Entry> {
             .prop_map(|(pool, turned, lost, held)| Entry::HoldsPassed { pool, turned, lost, held }),
         (name(), path()).prop_map(|(pool, tenant)| Entry::BurstOver { pool, tenant }),
         id().prop_map(|id| Entry::Silenced { id }),
-        (path(), name(), time(), time())
-            .prop_map(|(tenant, budget, started, ends)| Entry::BudgetTurned { tenant, budget, started, ends }),
+        (path(), name(), time(), time()).prop_map(|(tenant, budget, started, ends)| Entry::BudgetTurned {
+            tenant,
+            budget,
+            started,
+            ends
+        }),
         path().prop_map(|tenant| Entry::MemberGone { tenant }),
         path().prop_map(|tenant| Entry::Drained { tenant }),
         Just(Entry::Resumed),

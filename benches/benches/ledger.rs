@@ -1,0 +1,58 @@
+//! What a decision costs, and how that grows with tenants, leases and tickets.
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use headgate_benches::{Cell, Size};
+
+/// One admission, asked and posted, and its release.
+fn admit_and_release(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("admit_and_release");
+    for (leaves, leases) in [(100, 1_000), (10_000, 100_000), (100_000, 1_000_000)] {
+        let mut cell = Cell::new(Size { leaves, leases, tickets: 0, shapes: 0 });
+        let requests: Vec<_> = (0..1024).map(|at| cell.request(at * 7, 1)).collect();
+        let mut next = 0usize;
+        group.bench_function(BenchmarkId::new("tenants_leases", format!("{leaves}_{leases}")), |bencher| {
+            bencher.iter(|| {
+                let mut request = (*requests[next % requests.len()]).clone();
+                next += 1;
+                request.id = headgate_ledger::RequestId::parse(&next.to_string()).unwrap_or(request.id);
+                let id = cell.acquire(&std::sync::Arc::new(request));
+                if let Some(id) = id {
+                    cell.release(black_box(id));
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+/// A release that admits one of many waiting tickets, of which no other fits.
+fn release_admits_one(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("release_admits_one");
+    group.sample_size(10);
+    for (leaves, tickets) in [(100, 10_000), (1_000, 100_000)] {
+        let cell = Cell::new(Size { leaves, leases: 1_000, tickets, shapes: 16 });
+        group.bench_function(BenchmarkId::new("tenants_tickets", format!("{leaves}_{tickets}")), |bencher| {
+            bencher.iter_batched(
+                || {
+                    let mut cell = cell.clone();
+                    let leases: Vec<_> = cell.ledger.leases().map(|lease| lease.id).take(2).collect();
+                    cell.release(leases[0]);
+                    cell.settle();
+                    (cell, leases[1])
+                },
+                |(mut cell, lease)| {
+                    cell.release(lease);
+                    assert_eq!(cell.settle(), 1);
+                    cell
+                },
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, admit_and_release, release_admits_one);
+criterion_main!(benches);

@@ -1,0 +1,167 @@
+//! Seeded ledgers of a given size, and what is done to them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headgate_ledger::{
+    Amounts, Change, Close, Entry, Id, Ledger, Level, Levels, Name, Outcome, Pool, Quota, Request, RequestId, Resource,
+    Tenant, TenantPath, Time, UtcDays,
+};
+
+/// The resources that every request of these ledgers asks for.
+pub const RESOURCES: [&str; 4] = ["cpu", "gpu", "memory", "storage"];
+
+/// How large a ledger is.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Tenants at the lowest of four levels, ten under each above them as far as they go.
+    pub leaves: u32,
+    /// Leases, spread over the leaves.
+    pub leases: u32,
+    /// Tickets, spread over the leaves.
+    pub tickets: u32,
+    /// Distinct shapes that the tickets ask for.
+    pub shapes: u32,
+}
+
+/// A ledger of a size, at rest.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// Its tenants of the lowest level.
+    pub leaves: Vec<TenantPath>,
+    pool: Name,
+    now: u64,
+    asked: u64,
+}
+
+#[expect(clippy::expect_used, reason = "names and amounts that are written here")]
+impl Cell {
+    /// Builds one. With tickets the pool is full, and none of them fits.
+    pub fn new(size: Size) -> Self {
+        let name = Name::parse("default").expect("a name");
+        let held = u64::from(size.leases) + 1;
+        let full = size.tickets > 0;
+        let pool = Pool {
+            capacity: amounts(|_| if full { u64::from(size.leases) } else { held * 1000 }),
+            hold_after: Duration::from_secs(86_400 * 365),
+            max_wait: Duration::ZERO,
+            max_queued: 10_000_000,
+            max_queued_per_tenant: headgate_ledger::QueueLimit::Count(10_000_000),
+            ..Pool::new(name.clone())
+        };
+        let mut changes = vec![Change::PutPool(pool)];
+        let leaves = tree(size.leaves, &name, &mut changes);
+        let mut cell = Self { ledger: Ledger::new(), leaves, pool: name, now: 1, asked: 0 };
+        let configured = cell.ledger.configure(cell.time(), changes).expect("a configuration");
+        cell.post(&configured.entry);
+        for at in 0..size.leases {
+            let request = cell.request(at as usize, 1);
+            assert!(cell.acquire(&request).is_some(), "a lease that fits");
+        }
+        for at in 0..size.tickets {
+            // The smallest asks for two, so that one release never is enough.
+            let request = cell.request((at / size.shapes.max(1)) as usize, 2 + u64::from(at % size.shapes.max(1)));
+            assert!(cell.acquire(&request).is_none(), "a ticket that waits");
+        }
+        cell
+    }
+
+    fn time(&self) -> Time {
+        Time::from_nanos(self.now)
+    }
+
+    /// A request of a leaf, for so much of every resource.
+    pub fn request(&mut self, leaf: usize, amount: u64) -> Arc<Request> {
+        self.asked += 1;
+        let id = RequestId::parse(&format!("r{}", self.asked)).expect("an id");
+        let tenant = self.leaves[leaf % self.leaves.len()].clone();
+        let mut request = Request::new(id, tenant, self.pool.clone(), amounts(|_| amount));
+        request.ttl = Some(Duration::ZERO);
+        Arc::new(request)
+    }
+
+    /// Applies an entry.
+    pub fn post(&mut self, entry: &Entry) {
+        self.now += 1;
+        self.ledger.post(self.time(), entry);
+    }
+
+    /// Posts what is due, and says how much that was.
+    pub fn settle(&mut self) -> usize {
+        let mut count = 0;
+        while let Some(entry) = self.ledger.due(self.time(), &UtcDays) {
+            self.post(&entry);
+            count += 1;
+        }
+        count
+    }
+
+    /// Asks and posts; the lease, where it is allowed.
+    pub fn acquire(&mut self, request: &Arc<Request>) -> Option<Id> {
+        let decision = self.ledger.admit(self.time(), request).expect("a request that is well-formed");
+        if let Some(entry) = &decision.entry {
+            self.post(entry);
+        }
+        decision.id.filter(|_| decision.outcome == Outcome::Allow)
+    }
+
+    /// Asks and posts the end of a lease.
+    pub fn release(&mut self, id: Id) {
+        let entry = self.ledger.close(self.time(), id, Close::Release).expect("a lease");
+        if let Some(entry) = entry {
+            self.post(&entry);
+        }
+    }
+}
+
+#[expect(clippy::expect_used, reason = "amounts that are written here")]
+fn amounts(of: impl Fn(&str) -> u64) -> Amounts {
+    let named = RESOURCES.iter().map(|name| (Resource::parse(name).expect("a resource"), of(name)));
+    Amounts::new(named).expect("amounts")
+}
+
+/// Puts tenants on four levels, and says which are the lowest.
+#[expect(clippy::expect_used, reason = "paths that are written here")]
+fn tree(leaves: u32, pool: &Name, changes: &mut Vec<Change>) -> Vec<TenantPath> {
+    let fan = (1u32..).find(|fan| fan.pow(4) >= leaves).unwrap_or(1);
+    let mut paths: Vec<String> = vec![String::new()];
+    for level in ["o", "t", "p", "u"] {
+        let mut below = Vec::new();
+        for parent in &paths {
+            for number in 0..fan {
+                let slash = if parent.is_empty() { "" } else { "/" };
+                below.push(format!("{parent}{slash}{level}{number}"));
+            }
+        }
+        if level == "u" {
+            below.truncate(leaves as usize);
+        }
+        for path in &below {
+            let mut tenant = Tenant::new(TenantPath::parse(path).expect("a path"));
+            let limit = RESOURCES.iter().map(|name| (Resource::parse(name).expect("a resource"), Level::Units(1 << 50)));
+            let quota = Quota { limit: Some(Levels::new(limit).expect("levels")), ..Quota::default() };
+            tenant.quotas.push((pool.clone(), quota));
+            changes.push(Change::PutTenant(tenant));
+        }
+        paths = below;
+    }
+    paths.iter().map(|path| TenantPath::parse(path).expect("a path")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cell, Size};
+
+    #[test]
+    fn a_full_pool_admits_one_for_enough_releases() {
+        let mut cell = Cell::new(Size { leaves: 16, leases: 32, tickets: 64, shapes: 4 });
+        let leases: Vec<_> = cell.ledger.leases().map(|lease| lease.id).take(2).collect();
+        cell.release(leases[0]);
+        assert_eq!(cell.settle(), 0);
+        cell.release(leases[1]);
+        assert_eq!(cell.settle(), 1);
+        assert!(cell.ledger.audit(headgate_ledger::Time::from_nanos(u64::MAX / 2), &[]).is_empty());
+    }
+}

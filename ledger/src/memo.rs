@@ -1,0 +1,59 @@
+//! What a subtree would put forward, remembered for as long as nothing in it changes.
+//!
+//! Dispatch looks through the tree again after every change, and a change touches one path of it: the other subtrees
+//! would say what they said before. This is only remembered, and never decides: whoever forgets it all loses time alone.
+
+use std::sync::{Mutex, PoisonError};
+
+use foldhash::fast::FixedState;
+
+use crate::pool::NodeId;
+
+/// Answers that are kept for one node: one for each set of shapes that is asked for in turn.
+const KEPT_MAX: usize = 4;
+/// Shapes beyond which a set of them is not worth keeping.
+pub(crate) const SHAPES_MAX: usize = 1024;
+
+/// One answer.
+#[derive(Clone, Debug)]
+struct Kept<T> {
+    stamp: u64,
+    open: Vec<bool>,
+    answer: T,
+}
+
+/// Answers by node.
+#[derive(Debug)]
+pub(crate) struct Memo<T>(Mutex<std::collections::HashMap<NodeId, Vec<Kept<T>>, FixedState>>);
+
+impl<T> Default for Memo<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Clone for Memo<T> {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl<T: Clone> Memo<T> {
+    /// What a node answered for these shapes, if it has not changed since it had this stamp.
+    pub(crate) fn get(&self, node: NodeId, stamp: u64, open: &[bool]) -> Option<T> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = kept.get(&node)?;
+        kept.iter().find(|kept| kept.stamp == stamp && kept.open == open).map(|kept| kept.answer.clone())
+    }
+
+    /// Keeps an answer, in place of one that does not hold any more or of the oldest.
+    pub(crate) fn keep(&self, node: NodeId, stamp: u64, open: &[bool], answer: T) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = kept.entry(node).or_default();
+        kept.retain(|kept| kept.stamp == stamp);
+        if kept.len() >= KEPT_MAX {
+            kept.remove(0);
+        }
+        kept.push(Kept { stamp, open: open.to_vec(), answer });
+    }
+}
