@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headgate_ledger::{Name, TenantPath};
+use headgate_ledger::{Name, Request, TenantPath};
 use headgate_proto::v1;
 
 use crate::auth::Caller;
@@ -41,7 +41,7 @@ impl Service {
         let asker = asker(&call.caller);
         let done = call.deadline.bound(self.engine.operate(&asker, vec![operation])).await?.pop();
         let done = done.unwrap_or_else(|| unreachable!("one operation has one answer"));
-        self.took(&call.caller, &done);
+        self.took(&call.caller, telling.request.as_deref(), &done);
         telling.tell(self, done)
     }
 
@@ -52,27 +52,28 @@ impl Service {
         Ok(caller.meter().may_queue(waits)?)
     }
 
-    /// Notes what a caller was given, and logs it where its trace is sampled.
-    pub(super) fn took(&self, caller: &Caller, done: &Result<Done, EngineError>) {
+    /// Notes what a caller was given, and logs it: where its trace is sampled, or debugging is.
+    pub(super) fn took(&self, caller: &Caller, asked: Option<&Request>, done: &Result<Done, EngineError>) {
         let Ok(Done::Decided(answer)) = done else { return };
-        let Answer { outcome, stands, reasons, would_be, .. } = answer;
-        if let Some(engine::Stands::Ticket { .. }) = stands
+        if let Some(engine::Stands::Ticket { .. }) = answer.stands
             && let Some(id) = answer.id()
         {
             caller.meter().queued(id);
         }
-        if tracing::Span::current().is_none() && !tracing::enabled!(tracing::Level::DEBUG) {
+        let sampled = !tracing::Span::current().is_none();
+        if !sampled && !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
+        let Answer { outcome, reasons, would_be, .. } = answer;
         let id = answer.id().map(|id| id.to_string()).unwrap_or_default();
-        let tenant = stands.as_ref().map(|stands| stands.tenant().to_string()).unwrap_or_default();
+        let (tenant, request_id) = asked.map(|asked| (asked.tenant.as_str(), asked.id.as_str())).unwrap_or_default();
         let reason = reasons.first().map_or("", |reason| reason.code.word());
         let would_be = would_be.map_or("", headgate_ledger::Outcome::word);
-        let decision = outcome.word();
-        if tracing::Span::current().is_none() {
-            tracing::debug!(caller = &**caller.name(), decision, id, tenant, reason, would_be, "decided");
+        let (caller, decision) = (&**caller.name(), outcome.word());
+        if sampled {
+            tracing::info!(decision, id, tenant, request_id, reason, would_be, caller, "decided");
         } else {
-            tracing::info!(caller = &**caller.name(), decision, id, tenant, reason, would_be, "decided");
+            tracing::debug!(decision, id, tenant, request_id, reason, would_be, caller, "decided");
         }
     }
 

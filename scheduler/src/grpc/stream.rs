@@ -232,7 +232,7 @@ async fn tell(service: &Service, call: &Call, message: Message) -> Result<Vec<v1
             Plan::Refused(fault) => Err(fault),
             Plan::Asked(telling) => match decided.next() {
                 Some(done) => {
-                    service.took(&call.caller, &done);
+                    service.took(&call.caller, telling.request.as_deref(), &done);
                     telling.tell(service, done)
                 }
                 None => unreachable!("every operation is answered"),

@@ -198,7 +198,11 @@ async fn a_caller_does_what_it_may_and_no_more() {
 
     let mut admin = guarded.admin("spiffe://test/acme-admin").await;
     admin.put_tenant(put("acme/new")).await.expect("below what it administers");
-    assert_eq!(code(admin.put_tenant(put("acme")).await), Code::PermissionDenied, "its own place is set by those above");
+    assert_eq!(
+        code(admin.put_tenant(put("acme")).await),
+        Code::PermissionDenied,
+        "its own place is set by those above"
+    );
     assert_eq!(code(admin.put_tenant(put("other")).await), Code::NotFound);
     assert_eq!(code(admin.put_tenant(put("other/new")).await), Code::NotFound);
     let loose = v1::Quota { enforce: v1::Enforce::Observe.into(), ..v1::Quota::default() };
@@ -337,4 +341,46 @@ async fn who_asks_for_too_much_at_once_is_told_when_to_come_again() {
         }
     });
     again.await.expect("there is room for another");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http_is_over_tls_too_and_metrics_are_for_who_sees_all() {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let guarded = guarded().await;
+    let get = async |path: &str, uri: Option<&str>, header: &str| {
+        let mut roots = rustls::RootCertStore::empty();
+        let trusted = CertificateDer::from_pem_slice(guarded.authority.pem.as_bytes()).expect("a certificate");
+        roots.add(trusted).expect("trusted");
+        let builder = rustls::ClientConfig::builder().with_root_certificates(roots);
+        let config = match uri {
+            None => builder.with_no_client_auth(),
+            Some(uri) => {
+                let (certificate, key) = guarded.authority.sign(SanType::URI(uri.try_into().expect("a URI")));
+                let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("a certificate");
+                let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+                builder.with_client_auth_cert(vec![certificate], key).expect("a pair")
+            }
+        };
+        let address = guarded.running.server.http().expect("HTTP is served");
+        let stream = tokio::net::TcpStream::connect(address).await.expect("connected");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+        let mut stream = connector.connect(name, stream).await.expect("shaken hands");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{header}Connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("written");
+        let mut text = String::new();
+        // The other side may close without a word of farewell.
+        let _ = stream.read_to_string(&mut text).await;
+        text.split(' ').nth(1).and_then(|code| code.parse::<u16>().ok()).expect("a status")
+    };
+    assert_eq!(get("/readyz", None, "").await, 200, "probes have no credentials");
+    assert_eq!(get("/metrics", None, "").await, 401);
+    assert_eq!(get("/metrics", Some("spiffe://test/acme/ci"), "").await, 403);
+    assert_eq!(get("/metrics", Some("spiffe://test/looks"), "").await, 200);
+    assert_eq!(get("/metrics", None, &format!("Authorization: Bearer {TOKEN}\r\n")).await, 403);
+    assert_eq!(get("/metrics", None, "Authorization: Bearer nonsense\r\n").await, 401);
+    assert_eq!(get("/loglevel", Some("spiffe://test/looks"), "").await, 403);
+    assert_eq!(get("/loglevel", Some("spiffe://test/root"), "").await, 200);
 }

@@ -95,7 +95,8 @@ async fn a_configuration_is_read_again_all_of_it_or_nothing() {
     assert_eq!(code(client.acquire(request("t", "c", 1)).await), Code::NotFound);
     let drained = client.acquire(request("u", "b", 1)).await.expect("decided");
     assert_eq!(drained.reasons[0].code(), v1::Reason::Inactive, "what has leases is drained");
-    let memory = parsed(&format!("listen: {{grpc: 127.0.0.1:1}}\nstore: {{kind: memory}}\ndurability: relaxed\n{HALVES}"));
+    let memory =
+        parsed(&format!("listen: {{grpc: 127.0.0.1:1}}\nstore: {{kind: memory}}\ndurability: relaxed\n{HALVES}"));
     assert_eq!(running.server.reload(memory, "test.yaml").await.expect("taken up"), ["listen", "durability"]);
 }
 

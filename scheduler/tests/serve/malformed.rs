@@ -34,7 +34,8 @@ async fn every_field_of_a_request_is_looked_at() {
         let expected = (Code::InvalidArgument, String::new(), vec![field.to_owned()]);
         assert_eq!(fault(client.acquire(wire).await), expected);
     }
-    let huge = v1::Request { count: 1_000_000, resources: vec![quantity("cpu", "1000000000000")], ..request("r", "a", 1) };
+    let huge =
+        v1::Request { count: 1_000_000, resources: vec![quantity("cpu", "1000000000000")], ..request("r", "a", 1) };
     assert_eq!(fault(client.acquire(huge).await).2, ["request.resources"], "all instances together");
     assert_eq!(fault(client.0.acquire(v1::AcquireRequest { request: None }).await).2, ["request"]);
     assert_eq!(fault(client.0.check_quota(v1::CheckQuotaRequest { request: None }).await).2, ["request"]);
@@ -72,7 +73,8 @@ async fn every_field_of_a_configuration_is_looked_at() {
         kind: "x".repeat(64),
         weight: Some(0.0001),
         lifecycle: 99,
-        quota: [("default".into(), v1::Quota { limit: [("cpu".into(), "x".into())].into(), ..Default::default() })].into(),
+        quota: [("default".into(), v1::Quota { limit: [("cpu".into(), "x".into())].into(), ..Default::default() })]
+            .into(),
         budgets: vec![v1::Budget::default()],
         ..v1::Tenant::default()
     };

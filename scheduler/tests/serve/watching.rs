@@ -13,7 +13,8 @@ async fn an_admission_from_the_queue_is_seen_by_who_awaits_and_who_watches() {
     let mut client = running.quota().await;
     let id = client.take("a", 10, 1).await.remove(0);
     let ticket = client.acquire(waiting("t", "a", 1)).await.expect("decided").ticket_id;
-    let mut watch = client.watch(v1::WatchRequest { tenant: "a".into(), ..Default::default() }).await.expect("watching");
+    let mut watch =
+        client.watch(v1::WatchRequest { tenant: "a".into(), ..Default::default() }).await.expect("watching");
     let (_, present) = watch.present().await;
     assert_eq!((present.leases.len(), present.tickets.len()), (1, 1));
 
@@ -124,7 +125,8 @@ async fn a_watch_sees_what_matches_all_that_was_said() {
     };
     let mut by_tenant = watch(v1::WatchRequest { tenant: "b".into(), ..Default::default() }).await;
     let mut by_holder = watch(v1::WatchRequest { holder: "two".into(), ..Default::default() }).await;
-    let mut was_holder = watch(v1::WatchRequest { holder: "one".into(), tenant: "a".into(), ..Default::default() }).await;
+    let mut was_holder =
+        watch(v1::WatchRequest { holder: "one".into(), tenant: "a".into(), ..Default::default() }).await;
     let held = v1::Request { holder: "one".into(), ..request("r", "a", 1) };
     let id = client.acquire(held).await.expect("decided").lease_id;
     client.renew(&id, "two").await.expect("handed over");
