@@ -59,22 +59,24 @@ pub(super) struct Parsed {
     nothing: Vec<(usize, String)>,
     /// It names one id: its fault is the call's.
     single: bool,
-    /// It may queue, which takes a ticket of its caller's.
-    pub(super) may_queue: bool,
 }
 
 impl Parsed {
     fn of(kind: Kind, operation: engine::Operation) -> Self {
-        let may_queue = match &operation {
-            engine::Operation::Acquire { request, .. } => request.wait,
+        Self { kind, operation, nothing: Vec::new(), single: false }
+    }
+
+    /// The request that may queue, which takes a ticket of its caller's.
+    pub(super) fn may_queue(&self) -> Option<&Request> {
+        match &self.operation {
+            engine::Operation::Acquire { request, .. } => Some(&**request).filter(|request| request.wait),
             engine::Operation::Check { .. }
             | engine::Operation::Confirm(_)
             | engine::Operation::Renew { .. }
             | engine::Operation::Resize { .. }
             | engine::Operation::Release(_)
-            | engine::Operation::Cancel(_) => false,
-        };
-        Self { kind, operation, nothing: Vec::new(), single: false, may_queue }
+            | engine::Operation::Cancel(_) => None,
+        }
     }
 }
 
@@ -183,7 +185,7 @@ pub(super) struct Telling {
 impl Parsed {
     /// Parts the operation from how its answer is told.
     pub(super) fn part(self) -> (engine::Operation, Telling) {
-        let Self { kind, operation, nothing, single, may_queue: _ } = self;
+        let Self { kind, operation, nothing, single } = self;
         let request = match &operation {
             engine::Operation::Acquire { request, .. } | engine::Operation::Check { request, .. } => {
                 Some(request.clone())

@@ -34,9 +34,7 @@ impl Service {
     pub(super) async fn operate(&self, call: &Call, parsed: Parsed) -> Result<v1::operation_result::Result, Fault> {
         let meter = call.caller.meter();
         let _room = meter.operation()?;
-        if parsed.may_queue {
-            self.may_queue(&call.caller)?;
-        }
+        self.check_room(&call.caller, &parsed)?;
         let (operation, telling) = parsed.part();
         let asker = asker(&call.caller);
         let done = call.deadline.bound(self.engine.operate(&asker, vec![operation])).await?.pop();
@@ -45,11 +43,17 @@ impl Service {
         telling.tell(self, done)
     }
 
-    /// Whether a caller may have another ticket.
-    pub(super) fn may_queue(&self, caller: &Caller) -> Result<(), Fault> {
-        let waits =
-            |id: &engine::LeaseId| self.engine.peek(&id.cell, |view| view.ticket(id.number).is_some()).unwrap_or(false);
-        Ok(caller.meter().may_queue(waits)?)
+    /// Checks that a caller may have another ticket, where one may come of it.
+    pub(super) fn check_room(&self, caller: &Caller, parsed: &Parsed) -> Result<(), Fault> {
+        let Some(request) = parsed.may_queue() else { return Ok(()) };
+        let waits = |id: &engine::LeaseId| {
+            self.engine.peek(&id.cell, |view| view.ticket(id.number).is_some()).unwrap_or(false)
+        };
+        let Err(busy) = caller.meter().may_queue(waits) else { return Ok(()) };
+        // One that was made before takes no other ticket.
+        let known = |view: &engine::View<'_>| view.find(&request.tenant, request.id.as_str()).is_some();
+        let known = self.engine.cell_of(&request.pool).and_then(|cell| self.engine.peek(cell, known));
+        if known.unwrap_or(false) { Ok(()) } else { Err(busy.into()) }
     }
 
     /// Notes what a caller was given, and logs it: where its trace is sampled, or debugging is.

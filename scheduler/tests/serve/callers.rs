@@ -333,6 +333,9 @@ async fn who_asks_for_too_much_at_once_is_told_when_to_come_again() {
         tickets.push(client.acquire(waiting(&format!("t{n}"), "a", 1)).await.expect("decided").ticket_id);
     }
     assert_eq!(code(client.acquire(waiting("t2", "a", 1)).await), Code::ResourceExhausted);
+    for _ in 0..3 {
+        client.acquire(waiting("t1", "a", 1)).await.expect("the same request takes no other ticket");
+    }
     assert_eq!(client.acquire(request("d", "a", 1)).await.expect("one that does not wait").decision(), Decision::Deny);
     client.cancel(&tickets[0]).await.expect("cancelled");
     let again = tokio::time::timeout(SOON, async {
