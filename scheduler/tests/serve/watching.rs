@@ -157,3 +157,69 @@ async fn a_watch_ends_at_its_calls_deadline() {
     });
     assert_eq!(end.await.expect("soon").code(), Code::DeadlineExceeded);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_heartbeat_carries_the_sequence_past_what_was_not_watched() {
+    let running = serve(HALVES).await;
+    let mut client = running.quota().await;
+    let mut watch = client.watch(v1::WatchRequest { tenant: "b".into(), ..Default::default() }).await.expect("watching");
+    let (since, _) = watch.present().await;
+    client.take("a", 1, 5).await;
+    let beat = watch.next().await.expect("a response");
+    assert!(matches!(beat.what, Some(v1::watch_response::What::Heartbeat(_))), "{beat:?}");
+    assert!(beat.sequence >= since + 5, "{} after {since}", beat.sequence);
+    client.take("b", 1, 1).await;
+    let resumed = v1::WatchRequest { tenant: "b".into(), after_sequence: Some(beat.sequence), ..Default::default() };
+    let mut watch = client.watch(resumed).await.expect("watching");
+    assert_eq!(lease_after(&watch.events().await.1[0]).tenant, "b");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_keep_up_is_cut_off_and_goes_on_where_it_was() {
+    let running = serve(&HALVES.replace("cpu: 10}", "cpu: 1000000}").replace("cpu: 5}", "cpu: 500000}")).await;
+    let mut client = running.quota().await;
+    let mut slow = client.watch(v1::WatchRequest::default()).await.expect("watching");
+    const MESSAGES: usize = 12;
+    const EACH: usize = 1000;
+    let acquire = |n: usize, m: usize| {
+        let labels = [("filling".to_owned(), "x".repeat(250))].into();
+        let request = v1::Request { labels, ..request(&format!("{n}-{m}"), "a", 1) };
+        let operation = v1::operation::Operation::Acquire(v1::AcquireRequest { request: Some(request) });
+        v1::Operation { tag: 0, operation: Some(operation) }
+    };
+    let messages: Vec<_> = (0..MESSAGES)
+        .map(|n| v1::AcquireStreamRequest { operations: (0..EACH).map(|m| acquire(n, m)).collect() })
+        .collect();
+    let mut answers = client.0.acquire_stream(tokio_stream::iter(messages)).await.expect("a stream").into_inner();
+    let mut answered = 0;
+    while let Some(response) = answers.message().await.expect("no error") {
+        answered += response.results.len();
+    }
+    assert_eq!(answered, MESSAGES * EACH, "others are not held up");
+
+    let (mut last, _) = slow.present().await;
+    let mut seen = 0;
+    let end = loop {
+        match slow.next().await {
+            Ok(response) => {
+                assert!(response.sequence > last);
+                last = response.sequence;
+                seen += matches!(response.what, Some(v1::watch_response::What::Events(_))) as usize;
+            }
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(end.code(), Code::ResourceExhausted, "{end}");
+    assert!(end.message().contains("did not keep up") && seen < MESSAGES * EACH, "{end} after {seen}");
+    let resumed = v1::WatchRequest { after_sequence: Some(last), ..v1::WatchRequest::default() };
+    let mut watch = client.watch(resumed).await.expect("watching");
+    while seen < MESSAGES * EACH {
+        let (sequence, events) = match tokio::time::timeout(SOON, watch.events()).await {
+            Ok(events) => events,
+            Err(_) => panic!("{seen} of {} were seen", MESSAGES * EACH),
+        };
+        assert_eq!((sequence, events.len()), (last + 1, 1), "without a gap or a repeat");
+        last = sequence;
+        seen += 1;
+    }
+}
