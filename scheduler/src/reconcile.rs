@@ -57,8 +57,7 @@ fn keep_of_pool(pool: &mut Pool, said: Option<&Pool>, stands: &Pool) {
 
 fn keep_of_tenant(tenant: &mut Tenant, said: Option<&Tenant>, stands: &Tenant) {
     for (pool, quota) in &mut tenant.quotas {
-        let said: Option<Enforce> =
-            said.and_then(|said| said.quota(pool.as_str())).and_then(|quota| quota.enforce);
+        let said: Option<Enforce> = said.and_then(|said| said.quota(pool.as_str())).and_then(|quota| quota.enforce);
         if let Some(stands) = stands.quota(pool.as_str()).filter(|_| quota.enforce == said) {
             quota.enforce = stands.enforce;
         }
@@ -87,7 +86,8 @@ fn is_so(ledger: &Ledger, change: &Change) -> bool {
 /// What `source` set before and is not among `changes` is removed: of tenants those at the top of what goes, then classes
 /// and pools.
 pub fn prune(ledger: &Ledger, source: Source, changes: &[Change], drain: bool) -> Vec<Change> {
-    let puts_pool = |name: &Name| changes.iter().any(|change| matches!(change, Change::PutPool(pool) if pool.name == *name));
+    let puts_pool =
+        |name: &Name| changes.iter().any(|change| matches!(change, Change::PutPool(pool) if pool.name == *name));
     let puts_class =
         |name: &Name| changes.iter().any(|change| matches!(change, Change::PutClass(class) if class.name == *name));
     let paths: std::collections::BTreeSet<&TenantPath> = changes

@@ -239,17 +239,10 @@ async fn bind(surface: &'static str, address: Option<config::Address>) -> Result
 }
 
 /// Makes the engine's ledgers as the configuration says.
-async fn take_up(
-    engine: &Engine,
-    before: Option<&Config>,
-    config: &Config,
-    file: &str,
-) -> Result<(), ReloadError> {
+async fn take_up(engine: &Engine, before: Option<&Config>, config: &Config, file: &str) -> Result<(), ReloadError> {
     let caller = engine::Caller::new(file, Surface::File);
     let cell = default_cell();
-    let look = |view: &engine::View<'_>| {
-        reconcile(view, before.map(|before| &before.objects), &config.objects)
-    };
+    let look = |view: &engine::View<'_>| reconcile(view, before.map(|before| &before.objects), &config.objects);
     let changes = engine.read(&cell, look).await.map_err(ReloadError::Engine)?;
     if changes.is_empty() {
         return Ok(());
@@ -370,9 +363,7 @@ fn why_down(health: &Health) -> Option<String> {
     match (store, stalled_for) {
         (StoreHealth::Down { cause, .. }, _) => Some(format!("cell {cell}: {cause}")),
         (StoreHealth::Up | StoreHealth::Detached { .. }, _) if !serving => Some(format!("cell {cell} decides nothing")),
-        (StoreHealth::Up, Some(stalled)) => {
-            Some(format!("cell {cell}: a commit has taken {} s", stalled.as_secs()))
-        }
+        (StoreHealth::Up, Some(stalled)) => Some(format!("cell {cell}: a commit has taken {} s", stalled.as_secs())),
         // Decisions go on in memory, as was asked for.
         (StoreHealth::Up, None) | (StoreHealth::Detached { .. }, _) => None,
     }

@@ -4,6 +4,7 @@
 //! for more than its share with a call of its own is refused at once, and told when to come again; on a stream it is
 //! simply not read any further until there is room.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -108,8 +109,8 @@ pub struct Meter {
 
 #[derive(Debug)]
 struct Tickets {
-    /// Those that were given out, and may still wait.
-    waiting: Vec<LeaseId>,
+    /// Those that were given out, and may still wait; each counts once, however often it is asked for.
+    waiting: HashSet<LeaseId>,
     looked_at: Option<Instant>,
 }
 
@@ -120,7 +121,7 @@ impl Meter {
             limits: limits.clone(),
             own: Uses::new(limits.one),
             rate: Rate::new(limits.operations_per_second_max),
-            tickets: Mutex::new(Tickets { waiting: Vec::new(), looked_at: None }),
+            tickets: Mutex::new(Tickets { waiting: HashSet::new(), looked_at: None }),
         })
     }
 
@@ -199,7 +200,7 @@ impl Meter {
 
     /// It was given a ticket.
     pub fn queued(&self, id: LeaseId) {
-        self.tickets.lock().waiting.push(id);
+        self.tickets.lock().waiting.insert(id);
     }
 }
 

@@ -11,6 +11,8 @@ mod deadline;
 mod differences;
 mod door;
 mod fault;
+#[cfg(test)]
+mod garbled;
 mod looking;
 mod objects;
 mod operations;

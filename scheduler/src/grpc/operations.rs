@@ -1,7 +1,9 @@
 //! Operations on leases and tickets, from the wire's messages to the engine's and back: the same for a call of its own and
 //! for one of many in a stream.
 
-use headgate_ledger::{Holder, Name};
+use std::sync::Arc;
+
+use headgate_ledger::{Holder, Request};
 use headgate_proto::v1;
 use headgate_proto::v1::operation::Operation as WireOperation;
 use headgate_proto::v1::operation_result::Result as WireResult;
@@ -57,22 +59,24 @@ pub(super) struct Parsed {
     nothing: Vec<(usize, String)>,
     /// It names one id: its fault is the call's.
     single: bool,
-    /// It may queue, which takes a ticket of its caller's.
-    pub(super) may_queue: bool,
 }
 
 impl Parsed {
     fn of(kind: Kind, operation: engine::Operation) -> Self {
-        let may_queue = match &operation {
-            engine::Operation::Acquire { request, .. } => request.wait,
+        Self { kind, operation, nothing: Vec::new(), single: false }
+    }
+
+    /// The request that may queue, which takes a ticket of its caller's.
+    pub(super) fn may_queue(&self) -> Option<&Request> {
+        match &self.operation {
+            engine::Operation::Acquire { request, .. } => Some(&**request).filter(|request| request.wait),
             engine::Operation::Check { .. }
             | engine::Operation::Confirm(_)
             | engine::Operation::Renew { .. }
             | engine::Operation::Resize { .. }
             | engine::Operation::Release(_)
-            | engine::Operation::Cancel(_) => false,
-        };
-        Self { kind, operation, nothing: Vec::new(), single: false, may_queue }
+            | engine::Operation::Cancel(_) => None,
+        }
     }
 }
 
@@ -172,8 +176,8 @@ fn targeted(kind: Kind, which: Which, operation: impl FnOnce(Target) -> engine::
 #[derive(Debug)]
 pub(super) struct Telling {
     kind: Kind,
-    /// The pool that was asked for.
-    pool: Option<Name>,
+    /// What was to be decided, if it is that.
+    pub(super) request: Option<Arc<Request>>,
     nothing: Vec<(usize, String)>,
     single: bool,
 }
@@ -181,10 +185,10 @@ pub(super) struct Telling {
 impl Parsed {
     /// Parts the operation from how its answer is told.
     pub(super) fn part(self) -> (engine::Operation, Telling) {
-        let Self { kind, operation, nothing, single, may_queue: _ } = self;
-        let pool = match &operation {
+        let Self { kind, operation, nothing, single } = self;
+        let request = match &operation {
             engine::Operation::Acquire { request, .. } | engine::Operation::Check { request, .. } => {
-                Some(request.pool.clone())
+                Some(request.clone())
             }
             engine::Operation::Confirm(_)
             | engine::Operation::Renew { .. }
@@ -192,18 +196,19 @@ impl Parsed {
             | engine::Operation::Release(_)
             | engine::Operation::Cancel(_) => None,
         };
-        (operation, Telling { kind, pool, nothing, single })
+        (operation, Telling { kind, request, nothing, single })
     }
 }
 
 impl Telling {
     /// The answer, in the wire's words.
     pub(super) fn tell(self, service: &Service, done: Result<Done, EngineError>) -> Result<WireResult, Fault> {
-        let Self { kind, pool, nothing, single } = self;
+        let Self { kind, request, nothing, single } = self;
         let at = kind.fields_at();
         let outcomes = match done.map_err(|error| Fault::engine(&error, at))? {
             Done::Decided(answer) => {
-                let answer = Some(service.answer(&answer, Detail::Whole, pool.as_ref()));
+                let answer =
+                    Some(service.answer(&answer, Detail::Whole, request.as_ref().map(|request| &request.pool)));
                 return match kind {
                     Kind::Acquire => Ok(WireResult::Acquire(v1::AcquireResponse { answer })),
                     Kind::Check => Ok(WireResult::Check(v1::CheckQuotaResponse { answer })),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headgate_ledger::{Name, TenantPath};
+use headgate_ledger::{Name, Request, TenantPath};
 use headgate_proto::v1;
 
 use crate::auth::Caller;
@@ -34,45 +34,50 @@ impl Service {
     pub(super) async fn operate(&self, call: &Call, parsed: Parsed) -> Result<v1::operation_result::Result, Fault> {
         let meter = call.caller.meter();
         let _room = meter.operation()?;
-        if parsed.may_queue {
-            self.may_queue(&call.caller)?;
-        }
+        self.check_room(&call.caller, &parsed)?;
         let (operation, telling) = parsed.part();
         let asker = asker(&call.caller);
         let done = call.deadline.bound(self.engine.operate(&asker, vec![operation])).await?.pop();
         let done = done.unwrap_or_else(|| unreachable!("one operation has one answer"));
-        self.took(&call.caller, &done);
+        self.took(&call.caller, telling.request.as_deref(), &done);
         telling.tell(self, done)
     }
 
-    /// Whether a caller may have another ticket.
-    pub(super) fn may_queue(&self, caller: &Caller) -> Result<(), Fault> {
-        let waits =
-            |id: &engine::LeaseId| self.engine.peek(&id.cell, |view| view.ticket(id.number).is_some()).unwrap_or(false);
-        Ok(caller.meter().may_queue(waits)?)
+    /// Checks that a caller may have another ticket, where one may come of it.
+    pub(super) fn check_room(&self, caller: &Caller, parsed: &Parsed) -> Result<(), Fault> {
+        let Some(request) = parsed.may_queue() else { return Ok(()) };
+        let waits = |id: &engine::LeaseId| {
+            self.engine.peek(&id.cell, |view| view.ticket(id.number).is_some()).unwrap_or(false)
+        };
+        let Err(busy) = caller.meter().may_queue(waits) else { return Ok(()) };
+        // One that was made before takes no other ticket.
+        let known = |view: &engine::View<'_>| view.find(&request.tenant, request.id.as_str()).is_some();
+        let known = self.engine.cell_of(&request.pool).and_then(|cell| self.engine.peek(cell, known));
+        if known.unwrap_or(false) { Ok(()) } else { Err(busy.into()) }
     }
 
-    /// Notes what a caller was given, and logs it where its trace is sampled.
-    pub(super) fn took(&self, caller: &Caller, done: &Result<Done, EngineError>) {
+    /// Notes what a caller was given, and logs it: where its trace is sampled, or debugging is.
+    pub(super) fn took(&self, caller: &Caller, asked: Option<&Request>, done: &Result<Done, EngineError>) {
         let Ok(Done::Decided(answer)) = done else { return };
-        let Answer { outcome, stands, reasons, would_be, .. } = answer;
-        if let Some(engine::Stands::Ticket { .. }) = stands
+        if let Some(engine::Stands::Ticket { .. }) = answer.stands
             && let Some(id) = answer.id()
         {
             caller.meter().queued(id);
         }
-        if tracing::Span::current().is_none() && !tracing::enabled!(tracing::Level::DEBUG) {
+        let sampled = !tracing::Span::current().is_none();
+        if !sampled && !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
+        let Answer { outcome, reasons, would_be, .. } = answer;
         let id = answer.id().map(|id| id.to_string()).unwrap_or_default();
-        let tenant = stands.as_ref().map(|stands| stands.tenant().to_string()).unwrap_or_default();
+        let (tenant, request_id) = asked.map(|asked| (asked.tenant.as_str(), asked.id.as_str())).unwrap_or_default();
         let reason = reasons.first().map_or("", |reason| reason.code.word());
         let would_be = would_be.map_or("", headgate_ledger::Outcome::word);
-        let decision = outcome.word();
-        if tracing::Span::current().is_none() {
-            tracing::debug!(caller = &**caller.name(), decision, id, tenant, reason, would_be, "decided");
+        let (caller, decision) = (&**caller.name(), outcome.word());
+        if sampled {
+            tracing::info!(decision, id, tenant, request_id, reason, would_be, caller, "decided");
         } else {
-            tracing::info!(caller = &**caller.name(), decision, id, tenant, reason, would_be, "decided");
+            tracing::debug!(decision, id, tenant, request_id, reason, would_be, caller, "decided");
         }
     }
 

@@ -135,12 +135,8 @@ async fn decide(service: &Service, call: &Call, message: v1::AcquireStreamReques
     let mut plans = Vec::with_capacity(operations.len());
     let mut asked = Vec::with_capacity(operations.len());
     for v1::Operation { tag, operation } in operations {
-        let parsed = operations::operation(operation, &call.caller).and_then(|parsed| {
-            if parsed.may_queue {
-                service.may_queue(&call.caller)?;
-            }
-            Ok(parsed)
-        });
+        let parsed = operations::operation(operation, &call.caller)
+            .and_then(|parsed| service.check_room(&call.caller, &parsed).map(|()| parsed));
         let plan = match parsed {
             Err(fault) => Plan::Refused(fault),
             Ok(parsed) => {
@@ -232,7 +228,7 @@ async fn tell(service: &Service, call: &Call, message: Message) -> Result<Vec<v1
             Plan::Refused(fault) => Err(fault),
             Plan::Asked(telling) => match decided.next() {
                 Some(done) => {
-                    service.took(&call.caller, &done);
+                    service.took(&call.caller, telling.request.as_deref(), &done);
                     telling.tell(service, done)
                 }
                 None => unreachable!("every operation is answered"),

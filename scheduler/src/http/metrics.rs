@@ -37,7 +37,7 @@ pub struct Shown {
 
 /// What is wrong with a query.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ShownError {
+pub(super) enum ShownError {
     /// Its tenant.
     #[error("tenant: {0}")]
     Tenant(#[from] headgate_ledger::NameError),
@@ -327,7 +327,11 @@ fn encode_counter(
 ) -> fmt::Result {
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
     for (labels, count) in samples {
-        family.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+        if labels.is_empty() {
+            family.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+        } else {
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+        }
     }
     Ok(())
 }
@@ -351,7 +355,11 @@ fn encode_histogram<'a>(
             })
             .collect();
         let sum = histogram.sum().as_secs_f64();
-        family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, before, &buckets, None)?;
+        if labels.is_empty() {
+            family.encode_histogram::<NoLabelSet>(sum, before, &buckets, None)?;
+        } else {
+            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, before, &buckets, None)?;
+        }
     }
     Ok(())
 }
@@ -369,9 +377,9 @@ fn encode_counted(encoder: &mut DescriptorEncoder<'_>, counted: &Counted) -> fmt
         })
     });
     encode_counter(encoder, "headgate_decisions", "Decisions, by the reason that decided", decisions)?;
-    let would_deny = pools.iter().flat_map(|(name, pool)| {
-        pool.would_deny().map(|(reason, count)| (with(name, "reason", reason.word()), count))
-    });
+    let would_deny = pools
+        .iter()
+        .flat_map(|(name, pool)| pool.would_deny().map(|(reason, count)| (with(name, "reason", reason.word()), count)));
     encode_counter(encoder, "headgate_would_deny", "Allowed, but only because it is not enforced", would_deny)?;
     let reclaims = pools.iter().map(|(name, pool)| (named(name), pool.reclaims.count()));
     encode_counter(encoder, "headgate_reclaims", "Leases that were told to give way", reclaims)?;
@@ -386,7 +394,12 @@ fn encode_counted(encoder: &mut DescriptorEncoder<'_>, counted: &Counted) -> fmt
         "From a request's arrival at the engine to its decision, without the store",
         whole(&counted.decision),
     )?;
-    encode_histogram(encoder, "headgate_journal_commit_seconds", "What the store took for a commit", whole(&counted.commit))?;
+    encode_histogram(
+        encoder,
+        "headgate_journal_commit_seconds",
+        "What the store took for a commit",
+        whole(&counted.commit),
+    )?;
     for (name, help, counter) in [
         ("headgate_journal_records", "Records that were committed", &counted.records),
         ("headgate_journal_commits", "Commits", &counted.commits),

@@ -73,7 +73,7 @@ async fn show_metrics(
     Query(shown): Query<Shown>,
 ) -> Response {
     if let Err(refusal) = allow(&surface, &peer, &headers, Permission::Check) {
-        return refusal;
+        return refusal.into_response();
     }
     let metrics = surface.metrics.clone();
     // It reads whole trees: not among those who answer requests.
@@ -97,7 +97,7 @@ async fn show_level(
 ) -> Response {
     match allow(&surface, &peer, &headers, Permission::Admin) {
         Ok(_) => format!("{}\n", surface.logs.filter()).into_response(),
-        Err(refusal) => refusal,
+        Err(refusal) => refusal.into_response(),
     }
 }
 
@@ -109,7 +109,7 @@ async fn set_level(
 ) -> Response {
     let caller = match allow(&surface, &peer, &headers, Permission::Admin) {
         Ok(caller) => caller,
-        Err(refusal) => return refusal,
+        Err(refusal) => return refusal.into_response(),
     };
     let said = String::from_utf8_lossy(&body).trim().to_owned();
     match surface.logs.set(&said) {
@@ -121,34 +121,32 @@ async fn set_level(
     }
 }
 
-/// Who calls, where they may do this for all tenants.
+/// Who calls, where they may do this for all tenants; else the status of the refusal, and why.
 fn allow(
     surface: &Surface,
     peer: &Peer,
     headers: &HeaderMap,
     permission: Permission,
-) -> Result<Arc<Caller>, Response> {
+) -> Result<Arc<Caller>, (StatusCode, String)> {
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let refuse = |status: StatusCode, why: String| (status, format!("{why}\n")).into_response();
-    let authorization = match (headers.contains_key(header::AUTHORIZATION), text(header::AUTHORIZATION)) {
-        (true, None) => return Err(refuse(StatusCode::UNAUTHORIZED, "the authorization is no text".to_owned())),
-        (_, authorization) => authorization,
-    };
+    let refuse = |status: StatusCode, why: &str| (status, format!("{why}\n"));
+    let authorization = text(header::AUTHORIZATION);
+    if authorization.is_none() && headers.contains_key(header::AUTHORIZATION) {
+        return Err(refuse(StatusCode::UNAUTHORIZED, "the authorization is no text"));
+    }
     if authorization.is_none() && peer.names().is_none() && !text(header::HOST).is_some_and(is_local) {
-        return Err(refuse(
-            StatusCode::FORBIDDEN,
-            "without credentials this is told on this machine only, by the name localhost or an address".to_owned(),
-        ));
+        let why = "without credentials this is told on this machine only, by the name localhost or an address";
+        return Err(refuse(StatusCode::FORBIDDEN, why));
     }
     let caller = surface
         .callers
         .now()
         .identify(peer, authorization)
-        .map_err(|error| refuse(StatusCode::UNAUTHORIZED, error.to_string()))?;
+        .map_err(|error| refuse(StatusCode::UNAUTHORIZED, &error.to_string()))?;
     if caller.may(permission) && caller.sees_all() {
         Ok(caller)
     } else {
-        Err(refuse(StatusCode::FORBIDDEN, "this is for callers who may see every tenant".to_owned()))
+        Err(refuse(StatusCode::FORBIDDEN, "this is for callers who may see every tenant"))
     }
 }
 

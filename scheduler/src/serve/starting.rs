@@ -171,9 +171,9 @@ impl About {
         };
         // The first that is nobody's parent: its requests say the most.
         let tenants = &config.objects.tenants;
-        let leaf = tenants.iter().find(|tenant| {
-            !tenants.iter().any(|other| other.path.parent().as_ref() == Some(&tenant.path))
-        });
+        let leaf = tenants
+            .iter()
+            .find(|tenant| !tenants.iter().any(|other| other.path.parent().as_ref() == Some(&tenant.path)));
         Self { store, tls: config.tls.is_some(), tenant: leaf.map(|tenant| tenant.path.to_string()) }
     }
 

@@ -1,0 +1,11 @@
+//! The server on real sockets, asked with the generated client.
+
+mod administering;
+mod callers;
+mod deciding;
+mod harness;
+mod lifecycle;
+mod looking;
+mod malformed;
+mod streaming;
+mod watching;
