@@ -1,4 +1,16 @@
 //! Service.
+
+pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod engine;
+pub mod grpc;
+pub mod http;
+pub mod listen;
+pub mod logs;
+pub mod persist;
+pub mod ready;
+pub mod reconcile;
 pub mod scenario;
+pub mod serve;
+pub mod store;

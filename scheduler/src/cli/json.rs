@@ -351,3 +351,202 @@ fn status(status: &v1::Status) -> Value {
         .span("retry_after", retry_after.as_ref())
         .done()
 }
+
+/// How tenants stand, and their budgets.
+pub(super) fn usage_items(levels: &[v1::Usage], budgets: &[v1::BudgetUsage]) -> Value {
+    Object::default().with("items", list(levels, usage)).list("budgets", budgets, budget).done()
+}
+
+/// A pool, as it was set.
+pub(super) fn pool(pool: &v1::Pool) -> Value {
+    let v1::Pool {
+        name,
+        cell,
+        capacity,
+        implied,
+        order,
+        share_of,
+        half_life,
+        age_step,
+        hold_after,
+        hold_for,
+        max_wait,
+        max_queued,
+        max_queued_per_tenant,
+        reclaim,
+        grace,
+        min_runtime,
+        lease_ttl,
+        confirm_within,
+        ticket_ttl,
+        overcommit,
+        enforce,
+        paused,
+        unavailable,
+        source,
+        resource_version,
+    } = pool;
+    Object::default()
+        .with("name", name.as_str())
+        .text("cell", cell)
+        .with("capacity", object(capacity))
+        .map("implied", implied)
+        .some("order", word!(Order, *order))
+        .some("share_of", word!(ShareOf, *share_of))
+        .span("half_life", half_life.as_ref())
+        .span("age_step", age_step.as_ref())
+        .span("hold_after", hold_after.as_ref())
+        .span("hold_for", hold_for.as_ref())
+        .span("max_wait", max_wait.as_ref())
+        .some("max_queued", *max_queued)
+        .text("max_queued_per_tenant", max_queued_per_tenant)
+        .some("reclaim", *reclaim)
+        .span("grace", grace.as_ref())
+        .span("min_runtime", min_runtime.as_ref())
+        .span("lease_ttl", lease_ttl.as_ref())
+        .span("confirm_within", confirm_within.as_ref())
+        .span("ticket_ttl", ticket_ttl.as_ref())
+        .some("overcommit", *overcommit)
+        .some("enforce", word!(Enforce, *enforce))
+        .with("paused", *paused)
+        .map("unavailable", unavailable)
+        .some("source", word!(Source, *source))
+        .text("resource_version", resource_version)
+        .done()
+}
+
+/// A class, as it was set.
+pub(super) fn class(class: &v1::Class) -> Value {
+    let v1::Class { name, guaranteed, limit, lendable, burst: bursts, enforce, source, resource_version } = class;
+    Object::default()
+        .with("name", name.as_str())
+        .map("guaranteed", guaranteed)
+        .map("limit", limit)
+        .map("lendable", lendable)
+        .some("burst", bursts.as_ref().map(burst))
+        .some("enforce", word!(Enforce, *enforce))
+        .some("source", word!(Source, *source))
+        .text("resource_version", resource_version)
+        .done()
+}
+
+fn burst(burst: &v1::Burst) -> Value {
+    let v1::Burst { r#for, cooldown } = burst;
+    Object::default().span("for", r#for.as_ref()).span("cooldown", cooldown.as_ref()).done()
+}
+
+/// A tenant, as it was set.
+pub(super) fn tenant(tenant: &v1::Tenant) -> Value {
+    let v1::Tenant {
+        path,
+        kind,
+        weight,
+        lifecycle,
+        quota: quotas,
+        budgets,
+        max_priority,
+        members: makes,
+        source,
+        resource_version,
+        member,
+        draining,
+    } = tenant;
+    let quotas: BTreeMap<String, Value> = quotas.iter().map(|(pool, of)| (pool.clone(), quota(of))).collect();
+    Object::default()
+        .with("path", path.as_str())
+        .text("kind", kind)
+        .some("weight", *weight)
+        .some("lifecycle", word!(Lifecycle, *lifecycle))
+        .map("quota", &quotas)
+        .list("budgets", budgets, configured_budget)
+        .some("max_priority", *max_priority)
+        .some("members", makes.as_ref().map(members))
+        .some("source", word!(Source, *source))
+        .text("resource_version", resource_version)
+        .flag("member", *member)
+        .flag("draining", *draining)
+        .done()
+}
+
+fn quota(quota: &v1::Quota) -> Value {
+    let v1::Quota { class, guaranteed, limit, lendable, burst: bursts, enforce } = quota;
+    Object::default()
+        .text("class", class)
+        .map("guaranteed", guaranteed)
+        .map("limit", limit)
+        .map("lendable", lendable)
+        .some("burst", bursts.as_ref().map(burst))
+        .some("enforce", word!(Enforce, *enforce))
+        .done()
+}
+
+fn configured_budget(budget: &v1::Budget) -> Value {
+    let v1::Budget { name, resource, amount, period, time_zone, on_exceed } = budget;
+    Object::default()
+        .with("name", name.as_str())
+        .with("resource", resource.as_str())
+        .with("amount", amount.as_str())
+        .some("period", word!(Period, *period))
+        .text("time_zone", time_zone)
+        .some("on_exceed", word!(OnExceed, *on_exceed))
+        .done()
+}
+
+fn members(members: &v1::Members) -> Value {
+    let v1::Members { kind, class, max, keep } = members;
+    Object::default().text("kind", kind).text("class", class).some("max", *max).span("keep", keep.as_ref()).done()
+}
+
+/// What a change does.
+pub(super) fn effect(effect: &v1::Effect) -> Value {
+    let v1::Effect { differences, reclaimed, warnings } = effect;
+    json!({
+        "differences": list(differences, |v1::Difference { object, kind, fields }| {
+            Object::default()
+                .with("object", object.as_str())
+                .some("kind", word!(DifferenceKind, *kind))
+                .list("fields", fields, |v1::FieldDifference { field, before, after }| {
+                    json!({"field": field, "before": before, "after": after})
+                })
+                .done()
+        }),
+        "reclaimed": list(reclaimed, lease),
+        "warnings": warnings,
+    })
+}
+
+/// An answer with all the numbers that it was made from.
+pub(super) fn explained(explained: &v1::ExplainResponse) -> Value {
+    use v1::explain_response::Subject;
+    let v1::ExplainResponse { subject, answer: decided, reclaiming, tenants } = explained;
+    let (waits, holds) = match subject {
+        Some(Subject::Ticket(of)) => (Some(ticket(of)), None),
+        Some(Subject::Lease(of)) => (None, Some(lease(of))),
+        None => (None, None),
+    };
+    Object::default()
+        .some("ticket", waits)
+        .some("lease", holds)
+        .some("answer", decided.as_ref().map(answer))
+        .list("reclaiming", reclaiming, lease)
+        .list("tenants", tenants, usage)
+        .done()
+}
+
+/// Something that happened, under its sequence number.
+pub(super) fn event(sequence: u64, event: &v1::Event) -> Value {
+    use v1::event::After;
+    let v1::Event { kind, time, after } = event;
+    let (name, value) = match after {
+        Some(After::Ticket(of)) => ("ticket", Some(ticket(of))),
+        Some(After::Lease(of)) => ("lease", Some(lease(of))),
+        Some(After::Ended(of)) => ("ended", Some(ended(of))),
+        None => ("ended", None),
+    };
+    Object::default()
+        .with("sequence", sequence)
+        .some("kind", word!(EventKind, *kind))
+        .instant("time", time.as_ref())
+        .some(name, value)
+        .done()
+}

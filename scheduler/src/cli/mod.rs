@@ -4,17 +4,22 @@
 //! `-o json` as one JSON object in the wire's field names and words. It decides nothing itself.
 
 mod acquire;
+mod admin;
 mod connect;
+mod explain;
 mod fault;
+mod get;
 mod json;
 mod keep;
 mod offline;
 mod output;
 mod request;
 mod run;
+mod serving;
 mod terminal;
 mod text;
 mod waiting;
+mod watch;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -58,6 +63,8 @@ const EXITS: &str =
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Serve: decide, and keep what was decided
+    Serve(serving::ServeArgs),
     /// Say what would be decided of a request now; nothing is taken, and it is no permission to start
     Check(acquire::CheckArgs),
     /// Ask to start: takes a lease when it is allowed, a ticket when it is queued
@@ -74,6 +81,25 @@ enum Verb {
     Cancel(keep::Named),
     /// Run a command under a lease: wait for it, renew it, give it back
     Run(run::RunArgs),
+    /// Print how leases and tickets stand, then what happens to them
+    Watch(watch::WatchArgs),
+    /// List tenants, pools, classes, the queue, leases or usage
+    #[command(subcommand)]
+    Get(get::GetVerb),
+    /// Say how a tenant stands, why a ticket waits, or what a lease holds, with all the numbers
+    Explain(explain::ExplainArgs),
+    /// Say who holds what a tenant or ticket waits for, above guarantee first
+    Why(explain::WhyArgs),
+    /// Set the pools, classes and tenants of a configuration file
+    Apply(admin::ApplyArgs),
+    /// Remove a tenant, pool or class
+    Delete(admin::DeleteArgs),
+    /// Stop a pool from admitting, or let it again
+    Pause(admin::PauseArgs),
+    /// Say what becomes of requests that would be queued or denied
+    Enforce(admin::EnforceArgs),
+    /// Load a store, rebuild every counter and check every invariant
+    Verify(serving::VerifyArgs),
     /// Run scenario files in virtual time
     Test(offline::TestArgs),
     /// Look at configuration files
@@ -125,6 +151,7 @@ fn command(called: Option<&OsString>) -> clap::Command {
 fn perform(Cli { server, output, verb }: Cli) -> Outcome {
     let out = Output::new(output);
     match verb {
+        Verb::Serve(args) => serving::serve(&args),
         Verb::Check(args) => wait_for(acquire::check(args, &server, out)),
         Verb::Acquire(args) => wait_for(acquire::acquire(args, &server, out)),
         Verb::Confirm(args) => wait_for(keep::confirm(args, &server, out)),
@@ -133,6 +160,15 @@ fn perform(Cli { server, output, verb }: Cli) -> Outcome {
         Verb::Release(args) => wait_for(keep::release(args, &server, out)),
         Verb::Cancel(args) => wait_for(keep::cancel(args, &server, out)),
         Verb::Run(args) => wait_for(run::run(args, &server)),
+        Verb::Watch(args) => wait_for(watch::watch(args, &server, out)),
+        Verb::Get(verb) => wait_for(get::get(verb, &server, out)),
+        Verb::Explain(args) => wait_for(explain::explain(args, &server, out)),
+        Verb::Why(args) => wait_for(explain::why(args, &server, out)),
+        Verb::Apply(args) => wait_for(admin::apply(args, &server, out)),
+        Verb::Delete(args) => wait_for(admin::delete(args, &server, out)),
+        Verb::Pause(args) => wait_for(admin::pause(args, &server, out)),
+        Verb::Enforce(args) => wait_for(admin::enforce(args, &server, out)),
+        Verb::Verify(args) => serving::verify(&args, out),
         Verb::Test(args) => offline::test(&args, out),
         Verb::Config(verb) => offline::config(verb, out),
         Verb::Completions(args) => offline::completions(&args, out),

@@ -1,0 +1,357 @@
+//! A cell: one ledger, what decides on it, and what is published of it.
+//!
+//! Three threads and a task work on it beside those who ask:
+//!
+//! ```text
+//!  callers ──lock──▶ writer: ask, post, what is due ──cut──▶ committer ──▶ store ──durable──▶ callers are answered
+//!  timer   ──lock──▶                                   └───▶ publisher ──▶ mirror ──▶ readers
+//!                                                                      └─▶ hub ──▶ watchers
+//!                                                            folder ◀── marks      snapshots
+//! ```
+//!
+//! The lock is held for as long as it takes to ask and to post; never across an await, a system call or a log line.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use headgate_ledger::{Calendar, Entry, Ledger, Name, Time};
+use headgate_sync::{Mirror, Sequence};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use tokio::sync::Notify;
+
+use super::clock::Clock;
+use super::error::{EngineError, Outage};
+use super::health::{Health, StoreHealth};
+use super::hub::Hub;
+use super::log::Batch;
+use super::metrics::Metrics;
+use super::settings::{Durability, EngineSettings};
+use super::writer::{Standing, Writer};
+use crate::persist::Origin;
+
+/// When to ask again while the store is down: it is being reopened all the while.
+const RETRY_DOWN: Duration = Duration::from_secs(1);
+/// When to ask again while the store does not keep up: a few commits later.
+const RETRY_BUSY: Duration = Duration::from_millis(100);
+
+/// What readers see.
+pub(super) struct Shown {
+    pub(super) ledger: Ledger,
+    /// The number of the last record that is in it.
+    pub(super) sequence: u64,
+    /// The time of that record.
+    pub(super) time: Time,
+}
+
+/// A cell.
+pub(super) struct Cell {
+    pub(super) name: Name,
+    pub(super) settings: Arc<EngineSettings>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) calendar: Arc<dyn Calendar + Send + Sync>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) writer: Mutex<Writer>,
+    /// Wakes the committer: something was posted, or it is over.
+    pub(super) commit_ready: Condvar,
+    /// Wakes the publisher: something was cut or has become durable, or it is over.
+    pub(super) publish_ready: Condvar,
+    /// Wakes the timer: something is due earlier than it knows, or it is over.
+    pub(super) timer: Notify,
+    /// How far the store has it.
+    pub(super) durable: Sequence,
+    /// How far readers see it.
+    pub(super) published: Sequence,
+    /// How far it was posted, for those who do not have the lock.
+    posted: AtomicU64,
+    pub(super) mirror: Mirror<Shown>,
+    pub(super) hub: Arc<Hub>,
+    pub(super) store: Mutex<StoreHealth>,
+    /// When the commit that is under way began.
+    pub(super) committing: Mutex<Option<Instant>>,
+}
+
+/// How a cell begins.
+pub(super) struct Beginning {
+    pub(super) ledger: Ledger,
+    pub(super) posted: u64,
+    pub(super) time: Time,
+    pub(super) ledger_origin: Arc<Origin>,
+}
+
+impl Cell {
+    pub(super) fn new(
+        name: Name,
+        beginning: Beginning,
+        hub: Hub,
+        settings: Arc<EngineSettings>,
+        clock: Arc<dyn Clock>,
+        calendar: Arc<dyn Calendar + Send + Sync>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let Beginning { ledger, posted, time, ledger_origin } = beginning;
+        let shown = |ledger| Shown { ledger, sequence: posted, time };
+        let mirror = Mirror::new(shown(ledger.clone()), shown(ledger.clone()));
+        Self {
+            writer: Mutex::new(Writer::new(ledger, posted, time, clock.jumps(), ledger_origin)),
+            name,
+            settings,
+            clock,
+            calendar,
+            metrics,
+            commit_ready: Condvar::new(),
+            publish_ready: Condvar::new(),
+            timer: Notify::new(),
+            durable: Sequence::new(posted),
+            published: Sequence::new(posted),
+            posted: AtomicU64::new(posted),
+            mirror,
+            hub: Arc::new(hub),
+            store: Mutex::new(StoreHealth::default()),
+            committing: Mutex::new(None),
+        }
+    }
+
+    /// One turn under the lock: time comes to now, what is due is posted, and then it is the caller's turn.
+    pub(super) fn turn<R>(&self, work: impl FnOnce(&mut Turn<'_>) -> R) -> Result<R, EngineError> {
+        let mut writer = self.writer.lock();
+        self.may_ask(&writer)?;
+        let before = writer.log.posted;
+        writer.catch_up(&*self.clock, &*self.calendar);
+        let mut turn = Turn { cell: self, writer };
+        let result = work(&mut turn);
+        self.leave(turn.writer, before);
+        Ok(result)
+    }
+
+    /// Lets go of the lock, and wakes those for whom there is something to do.
+    pub(super) fn leave(&self, writer: MutexGuard<'_, Writer>, before: u64) {
+        let posted = writer.log.posted != before;
+        let oversleeps = writer.oversleeps();
+        self.posted.store(writer.log.posted, Ordering::Release);
+        drop(writer);
+        if posted {
+            self.commit_ready.notify_one();
+            if self.settings.durability == Durability::Relaxed {
+                self.publish_ready.notify_one();
+            }
+        }
+        if oversleeps {
+            self.timer.notify_one();
+        }
+    }
+
+    /// Whether anything is decided just now.
+    pub(super) fn may_ask(&self, writer: &Writer) -> Result<(), EngineError> {
+        match &writer.standing {
+            Standing::Serving => {}
+            Standing::Down(why) | Standing::Over(why) => {
+                return Err(EngineError::Unavailable { why: why.clone(), retry_after: RETRY_DOWN });
+            }
+        }
+        if writer.log.unjournaled >= self.settings.journal_buffer_bytes_max {
+            self.metrics.shed.increment();
+            let why = Outage::Overloaded { cell: self.name.clone() };
+            return Err(EngineError::Unavailable { why, retry_after: RETRY_BUSY });
+        }
+        Ok(())
+    }
+
+    /// Waits until what was decided up to `sequence` may be told.
+    pub(super) async fn answerable(&self, sequence: u64) -> Result<(), EngineError> {
+        match self.settings.durability {
+            Durability::Relaxed => Ok(()),
+            Durability::Journaled => match self.durable.reach(sequence).await {
+                Ok(()) => Ok(()),
+                Err(headgate_sync::Interrupted) => Err(self.outage()),
+            },
+        }
+    }
+
+    /// Why nothing is answered just now.
+    fn outage(&self) -> EngineError {
+        let why = match &self.writer.lock().standing {
+            Standing::Down(why) | Standing::Over(why) => why.clone(),
+            // It came back this instant; what was not answered may be asked again.
+            Standing::Serving => Outage::Overloaded { cell: self.name.clone() },
+        };
+        EngineError::Unavailable { why, retry_after: RETRY_DOWN }
+    }
+
+    /// How far what was decided may have been told to anybody.
+    pub(super) fn answered(&self) -> u64 {
+        match self.settings.durability {
+            Durability::Relaxed => self.posted.load(Ordering::Acquire),
+            Durability::Journaled => self.durable.reached(),
+        }
+    }
+
+    /// Waits until readers see what has been answered by now: nobody finds less than it was told.
+    pub(super) async fn fresh(&self) {
+        // While nothing can be published, what is published will do.
+        let _ = self.published.reach(self.answered()).await;
+    }
+
+    /// Nothing more is decided: the server stops. What was decided is committed still, and answered.
+    pub(super) fn close(&self) {
+        let mut writer = self.writer.lock();
+        if let Standing::Serving = writer.standing {
+            let (sequence, digest) = (writer.log.posted, writer.ledger.digest());
+            writer.digest(sequence, Some(digest));
+        }
+        writer.standing = Standing::Over(Outage::Closing);
+        drop(writer);
+        self.commit_ready.notify_one();
+        self.publish_ready.notify_one();
+        self.timer.notify_one();
+    }
+
+    /// Nothing is decided from now on, until the store is back or for ever.
+    pub(super) fn stand_down(&self, standing: Standing) {
+        let mut writer = self.writer.lock();
+        let keep = matches!(writer.standing, Standing::Over(_)) && !matches!(standing, Standing::Over(_));
+        if !keep {
+            writer.standing = standing;
+        }
+        drop(writer);
+        self.durable.interrupt();
+        self.timer.notify_one();
+    }
+
+    /// Decides again. Nobody could renew meanwhile, which is written down first.
+    pub(super) fn stand_up(&self) {
+        let mut writer = self.writer.lock();
+        let before = writer.log.posted;
+        if matches!(writer.standing, Standing::Down(_)) {
+            writer.standing = Standing::Serving;
+            writer.now = writer.now.max(self.clock.now());
+            writer.resume(&*self.calendar);
+        }
+        self.leave(writer, before);
+        self.durable.resume();
+        self.timer.notify_one();
+    }
+
+    /// The store has all up to `last`; with it went so many bytes.
+    pub(super) fn committed(&self, last: u64, bytes: usize) {
+        // First those who wait: the store was what they waited for.
+        self.durable.advance(last);
+        let mut writer = self.writer.lock();
+        writer.log.durable = last;
+        writer.log.unjournaled = writer.log.unjournaled.saturating_sub(bytes);
+        let timer_waits = std::mem::take(&mut writer.timer_waits);
+        drop(writer);
+        self.publish_ready.notify_one();
+        if timer_waits {
+            self.timer.notify_one();
+        }
+    }
+
+    /// Waits for something to commit; none when it is over. A mark is set where one is due: it is the last of what is
+    /// taken.
+    pub(super) fn take_to_commit(&self, until: Option<Instant>) -> Taken {
+        let mut writer = self.writer.lock();
+        loop {
+            if writer.log.since_mark >= self.settings.snapshot_after_bytes {
+                writer.mark();
+                self.posted.store(writer.log.posted, Ordering::Release);
+            }
+            writer.log.cut();
+            let batches = writer.log.take_to_commit();
+            if !batches.is_empty() {
+                drop(writer);
+                self.publish_ready.notify_one();
+                return Taken::Batches(batches.into());
+            }
+            if matches!(writer.standing, Standing::Over(_)) {
+                return Taken::Over;
+            }
+            match until {
+                None => self.commit_ready.wait(&mut writer),
+                Some(until) => {
+                    if self.commit_ready.wait_until(&mut writer, until).timed_out() {
+                        return Taken::Nothing;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits, but no longer than `span`; says whether it is over.
+    pub(super) fn wait_for_over(&self, span: Duration) -> bool {
+        let until = Instant::now() + span;
+        let mut writer = self.writer.lock();
+        loop {
+            if matches!(writer.standing, Standing::Over(_)) {
+                return true;
+            }
+            if self.commit_ready.wait_until(&mut writer, until).timed_out() {
+                return false;
+            }
+        }
+    }
+
+    /// How it is.
+    pub(super) fn health(&self) -> Health {
+        let store = self.store.lock().clone();
+        let limit = self.settings.store_stalls_after;
+        let stalled_for = self.committing.lock().map(|since| since.elapsed()).filter(|span| *span > limit);
+        let writer = self.writer.lock();
+        Health {
+            cell: self.name.clone(),
+            serving: matches!(writer.standing, Standing::Serving),
+            store,
+            stalled_for,
+            posted: writer.log.posted,
+            durable: self.durable.reached(),
+            published: self.published.reached(),
+            unjournaled_bytes: writer.log.unjournaled,
+        }
+    }
+
+    /// Nothing more is committed.
+    pub(super) fn commits_are_over(&self) {
+        self.writer.lock().log.over = true;
+        self.publish_ready.notify_one();
+        self.durable.interrupt();
+    }
+}
+
+/// What there was to commit.
+pub(super) enum Taken {
+    Batches(Vec<Arc<Batch>>),
+    /// Not until then.
+    Nothing,
+    Over,
+}
+
+/// A turn under the lock.
+pub(super) struct Turn<'a> {
+    pub(super) cell: &'a Cell,
+    pub(super) writer: MutexGuard<'a, Writer>,
+}
+
+impl Turn<'_> {
+    pub(super) fn ledger(&self) -> &Ledger {
+        &self.writer.ledger
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.writer.now
+    }
+
+    /// The number of the last record.
+    pub(super) fn posted(&self) -> u64 {
+        self.writer.log.posted
+    }
+
+    pub(super) fn post(&mut self, origin: &Arc<Origin>, entry: Entry) {
+        self.writer.post(origin, entry, &*self.cell.calendar);
+    }
+
+    /// Lets others have a turn in between, in the order in which they came. Afterwards it may be over.
+    pub(super) fn let_others(&mut self) -> Result<(), EngineError> {
+        MutexGuard::bump(&mut self.writer);
+        self.cell.may_ask(&self.writer)
+    }
+}

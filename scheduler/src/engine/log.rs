@@ -1,0 +1,169 @@
+//! What has been posted and is on its way: to the store, and to the readers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use headgate_ledger::{Entry, Request, Resource};
+
+use crate::persist::{Record, What};
+
+/// Records that were posted one after another, cut off together.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// The number of the first.
+    pub(super) first: u64,
+    pub(super) records: Vec<Record>,
+    /// About how many bytes they have in the journal.
+    pub(super) bytes: usize,
+}
+
+impl Batch {
+    /// The number of the last.
+    pub(super) fn last(&self) -> u64 {
+        self.first + self.records.len() as u64 - 1
+    }
+
+    /// The records with their numbers.
+    pub(super) fn numbered(&self) -> impl Iterator<Item = (u64, &Record)> {
+        (self.first..).zip(&self.records)
+    }
+}
+
+/// What has been posted and is on its way. It is behind the writer's lock.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    /// The number of the last record.
+    pub(super) posted: u64,
+    /// Posted since the last cut.
+    open: Vec<Record>,
+    open_bytes: usize,
+    to_commit: VecDeque<Arc<Batch>>,
+    to_publish: VecDeque<Arc<Batch>>,
+    /// Bytes that the store has not taken yet.
+    pub(super) unjournaled: usize,
+    /// Bytes since the last mark.
+    pub(super) since_mark: usize,
+    /// All up to this number is durable.
+    pub(super) durable: u64,
+    /// Nothing more is committed.
+    pub(super) over: bool,
+}
+
+impl Log {
+    pub(super) fn new(posted: u64) -> Self {
+        Self { posted, durable: posted, ..Self::default() }
+    }
+
+    pub(super) fn push(&mut self, record: Record) {
+        let bytes = about_bytes(&record);
+        self.posted += 1;
+        self.open_bytes += bytes;
+        self.unjournaled += bytes;
+        self.since_mark += bytes;
+        self.open.push(record);
+    }
+
+    /// Whether something was posted since the last cut.
+    pub(super) fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Sends what was posted since the last cut on its way.
+    pub(super) fn cut(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        // As much room as this time was needed: the next cut is likely to be alike.
+        let room = Vec::with_capacity(self.open.len());
+        let records = std::mem::replace(&mut self.open, room);
+        let bytes = std::mem::take(&mut self.open_bytes);
+        let first = self.posted + 1 - records.len() as u64;
+        let batch = Arc::new(Batch { first, records, bytes });
+        self.to_commit.push_back(batch.clone());
+        self.to_publish.push_back(batch);
+    }
+
+    pub(super) fn take_to_commit(&mut self) -> VecDeque<Arc<Batch>> {
+        std::mem::take(&mut self.to_commit)
+    }
+
+    pub(super) fn take_to_publish(&mut self) -> Option<Arc<Batch>> {
+        self.to_publish.pop_front()
+    }
+}
+
+/// About how many bytes a record has in the journal: enough to bound memory by, without encoding it under the lock.
+fn about_bytes(record: &Record) -> usize {
+    const FRAME: usize = 64;
+    const ITEM: usize = 32;
+    let what = match &record.what {
+        What::Digest { .. } => 0,
+        What::Entry(entry) => match entry {
+            Entry::Admitted { request, .. } | Entry::Queued { request, .. } => request_bytes(request),
+            Entry::Configured(changes) => changes.len() * 512,
+            Entry::Resized { resources, .. } => resources.len() * ITEM,
+            Entry::Claimed { by, victims, .. } | Entry::ClaimExtended { by, victims, .. } => {
+                (by.len() * 4 + victims.len()) * ITEM
+            }
+            Entry::HoldsPassed { turned, lost, held, .. } => (turned.len() + lost.len() + held.len() * 2) * ITEM,
+            Entry::Renewed { holder, .. } => holder.as_ref().map_or(0, |holder| holder.as_str().len()),
+            Entry::BudgetTurned { tenant, .. }
+            | Entry::BurstOver { tenant, .. }
+            | Entry::MemberGone { tenant }
+            | Entry::Drained { tenant } => ITEM + tenant.as_str().len(),
+            Entry::Dispatched { .. }
+            | Entry::Confirmed { .. }
+            | Entry::Ended { .. }
+            | Entry::ClaimDropped { .. }
+            | Entry::LetOff { .. }
+            | Entry::Silenced { .. }
+            | Entry::Resumed => 0,
+        },
+    };
+    FRAME + record.origin.actor.len() + record.origin.reason.len() + what
+}
+
+fn request_bytes(request: &Request) -> usize {
+    const FIXED: usize = 96;
+    let named = |resource: &Resource| resource.as_str().len() + 14;
+    FIXED
+        + request.id.as_str().len()
+        + request.tenant.as_str().len()
+        + request.holder.as_ref().map_or(0, |holder| holder.as_str().len())
+        + request.resources.iter().map(|(resource, _)| named(resource)).sum::<usize>()
+        + request.labels.iter().map(|(name, value)| name.len() + value.len() + 8).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use headgate_ledger::{Entry, Id, Time};
+
+    use super::Log;
+    use crate::engine::caller::ledger_origin;
+    use crate::persist::{Record, What};
+
+    fn record(id: u64) -> Record {
+        Record { time: Time::EPOCH, origin: ledger_origin(), what: What::Entry(Entry::Confirmed { id: Id(id) }) }
+    }
+
+    #[test]
+    fn what_was_posted_goes_both_ways_in_order_and_numbered() {
+        let mut log = Log::new(10);
+        log.cut();
+        assert!(log.take_to_commit().is_empty());
+        log.push(record(1));
+        log.push(record(2));
+        assert!(log.is_open());
+        log.cut();
+        log.push(record(3));
+        log.cut();
+        assert!(!log.is_open());
+        let committed: Vec<_> = log.take_to_commit().iter().map(|batch| (batch.first, batch.last())).collect();
+        assert_eq!(committed, [(11, 12), (13, 13)]);
+        let published = log.take_to_publish().expect("a batch");
+        assert_eq!(published.numbered().map(|(number, _)| number).collect::<Vec<_>>(), [11, 12]);
+        assert_eq!(log.take_to_publish().map(|batch| batch.first), Some(13));
+        assert_eq!((log.posted, log.take_to_publish().is_none()), (13, true));
+        assert!(log.unjournaled > 0 && log.unjournaled == log.since_mark);
+    }
+}

@@ -1,0 +1,309 @@
+//! Operations: what callers ask of leases and tickets, one by one or many under one lock.
+
+use std::sync::Arc;
+
+use headgate_ledger::{
+    Amounts, Close, Decision, Enforce, Entry, Explanation, Holder, Id, Name, Outcome, Reason, Refusal, Request,
+    State,
+};
+use std::time::Duration;
+
+use super::caller::Caller;
+use super::cell::{Cell, Turn};
+use super::error::EngineError;
+use super::id::LeaseId;
+use super::stands::Stands;
+use crate::persist::Origin;
+
+/// Operations after which others have a turn: some hundred microseconds' worth.
+const AT_ONCE_MAX: usize = 128;
+
+/// What a caller asks for.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// Decide a request, and take.
+    Acquire {
+        /// The request.
+        request: Arc<Request>,
+        /// Whether the answer carries the whole explanation.
+        explain: bool,
+    },
+    /// Decide a request only.
+    Check {
+        /// The request.
+        request: Arc<Request>,
+        /// Whether the answer carries the whole explanation.
+        explain: bool,
+    },
+    /// Confirm provisional leases; of a holder, all its leases.
+    Confirm(Target),
+    /// Keep leases and tickets alive.
+    Renew {
+        /// Which; of a holder, all its leases and tickets.
+        target: Target,
+        /// Who holds them from now on; none: as before.
+        holder: Option<Holder>,
+    },
+    /// Change what each instance of leases holds.
+    Resize {
+        /// Which; of a holder, all its leases.
+        target: Target,
+        /// What is not named stays as it is.
+        resources: Amounts,
+        /// Whether the answers carry the whole explanation.
+        explain: bool,
+    },
+    /// End leases; of a holder, all its leases.
+    Release(Target),
+    /// End tickets; of a holder, all its tickets.
+    Cancel(Target),
+}
+
+/// What an operation is about.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// These.
+    Ids(Vec<LeaseId>),
+    /// All of a holder's.
+    Holder(Holder),
+}
+
+/// What became of an operation.
+#[derive(Clone, Debug)]
+pub enum Done {
+    /// Of an acquire or a check.
+    Decided(Answer),
+    /// Of all others: what became of each, in the order of the ids, or of a holder's by id.
+    Each(Vec<(LeaseId, Result<Answer, EngineError>)>),
+}
+
+/// What was decided, and where the request stands now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The cell that decided.
+    pub cell: Name,
+    /// What was decided; of what was decided before, as it stands.
+    pub outcome: Outcome,
+    /// Where it stands; none: it was denied, or only checked.
+    pub stands: Option<Stands>,
+    /// Every rule that stands against it, the one that decided first.
+    pub reasons: Vec<Reason>,
+    /// What it would have been, had that been enforced.
+    pub would_be: Option<Outcome>,
+    /// How the decision is enforced.
+    pub enforce: Enforce,
+    /// Its place in its pool in the order of dispatch, counted from 1, where it waits.
+    pub position: Option<u64>,
+    /// How long it will probably wait, where it waits and that can be told.
+    pub expected_wait: Option<Duration>,
+    /// The numbers it was decided from, where these were asked for.
+    pub explanation: Option<Box<Explanation>>,
+}
+
+impl Answer {
+    /// Its id; none where it stands nowhere.
+    pub fn id(&self) -> Option<LeaseId> {
+        self.stands.as_ref().map(|stands| LeaseId { cell: self.cell.clone(), number: stands.id() })
+    }
+
+    pub(super) fn standing(cell: &Name, stands: Stands) -> Self {
+        Self {
+            cell: cell.clone(),
+            outcome: stands.outcome(),
+            stands: Some(stands),
+            reasons: Vec::new(),
+            would_be: None,
+            enforce: Enforce::default(),
+            position: None,
+            expected_wait: None,
+            explanation: None,
+        }
+    }
+
+    pub(super) fn decided(cell: &Name, decision: Decision, stands: Option<Stands>) -> Self {
+        let Decision { outcome, id: _, known: _, entry: _, reasons, would_be, enforce } = decision;
+        let outcome = stands.as_ref().map_or(outcome, Stands::outcome);
+        Self {
+            cell: cell.clone(),
+            outcome,
+            stands,
+            reasons,
+            would_be,
+            enforce,
+            position: None,
+            expected_wait: None,
+            explanation: None,
+        }
+    }
+}
+
+/// What is done to one lease or ticket.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Verb<'a> {
+    Confirm,
+    Renew(Option<&'a Holder>),
+    Resize(&'a Amounts),
+    Release,
+    Cancel,
+}
+
+impl Verb<'_> {
+    /// Whether it is done to a holder's lease or ticket that stands so.
+    fn concerns(self, state: State) -> bool {
+        match (self, state) {
+            (_, State::Ended(_)) => false,
+            (Self::Renew(_), State::Waiting | State::Provisional | State::Active | State::Reclaiming) => true,
+            (Self::Cancel, state) => state == State::Waiting,
+            (Self::Confirm | Self::Resize(_) | Self::Release, state) => state != State::Waiting,
+        }
+    }
+}
+
+/// One step of an operation, in one cell.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step<'a> {
+    Acquire(&'a Arc<Request>),
+    Check(&'a Arc<Request>),
+    One(Verb<'a>, Id),
+    Holder(Verb<'a>, &'a Holder),
+}
+
+/// What became of a step.
+pub(super) enum Stepped {
+    Decided(Result<Answer, EngineError>),
+    Each(Vec<(Id, Result<Answer, EngineError>)>),
+}
+
+/// Takes steps in order, each of them seeing what those before it did. Returns what became of each, and the number that
+/// must be durable before any of it may be told; 0: nothing must.
+pub(super) fn take_steps(
+    cell: &Cell,
+    caller: &Caller,
+    origin: &Arc<Origin>,
+    steps: &[Step<'_>],
+) -> Result<(Vec<Stepped>, u64), EngineError> {
+    cell.turn(|turn| {
+        let mut steps_taken = StepsTaken { turn, caller, origin, relies_on: 0, taken: 0, over: None };
+        let done = steps.iter().map(|step| steps_taken.take(*step)).collect();
+        (done, steps_taken.relies_on)
+    })
+}
+
+struct StepsTaken<'a, 'b> {
+    turn: &'a mut Turn<'b>,
+    caller: &'a Caller,
+    origin: &'a Arc<Origin>,
+    /// What was answered relies on all up to this number.
+    relies_on: u64,
+    taken: usize,
+    /// Nothing more is decided: it was over when the others had had their turn.
+    over: Option<EngineError>,
+}
+
+impl StepsTaken<'_, '_> {
+    fn take(&mut self, step: Step<'_>) -> Stepped {
+        match step {
+            Step::Acquire(request) => Stepped::Decided(self.may_go_on().and_then(|()| self.acquire(request))),
+            Step::Check(request) => Stepped::Decided(self.may_go_on().and_then(|()| self.check(request))),
+            Step::One(verb, id) => Stepped::Each(vec![(id, self.one(verb, id))]),
+            Step::Holder(verb, holder) => {
+                let ids: Vec<_> = self.turn.ledger().held_by(holder.as_str()).collect();
+                let each = ids.into_iter().filter_map(|id| {
+                    // What was done to those before may have changed how it stands.
+                    let state = self.turn.ledger().state(id)?;
+                    let seen = self.tenant_is_seen(id);
+                    (seen && verb.concerns(state)).then(|| (id, self.one(verb, id)))
+                });
+                Stepped::Each(each.collect())
+            }
+        }
+    }
+
+    fn may_go_on(&mut self) -> Result<(), EngineError> {
+        self.taken += 1;
+        if self.over.is_none() && self.taken.is_multiple_of(AT_ONCE_MAX) {
+            self.over = self.turn.let_others().err();
+        }
+        match &self.over {
+            None => Ok(()),
+            Some(error) => Err(error.clone()),
+        }
+    }
+
+    fn refused(&self, refusal: Refusal) -> EngineError {
+        EngineError::from_refusal(refusal, &self.turn.cell.name)
+    }
+
+    fn acquire(&mut self, request: &Arc<Request>) -> Result<Answer, EngineError> {
+        if !self.caller.scope.covers(&request.tenant) {
+            return Err(EngineError::NoTenant(request.tenant.clone()));
+        }
+        let mut decision = self.turn.ledger().admit(self.turn.now(), request).map_err(|r| self.refused(r))?;
+        if let Some(entry) = decision.entry.take() {
+            self.turn.post(self.origin, entry);
+        }
+        let stands = decision.id.and_then(|id| Stands::of(self.turn.ledger(), id));
+        if stands.is_some() {
+            self.relies_on = self.turn.posted();
+        }
+        Ok(Answer::decided(&self.turn.cell.name, decision, stands))
+    }
+
+    fn check(&mut self, request: &Arc<Request>) -> Result<Answer, EngineError> {
+        if !self.caller.scope.covers(&request.tenant) {
+            return Err(EngineError::NoTenant(request.tenant.clone()));
+        }
+        let decision = self.turn.ledger().admit(self.turn.now(), request).map_err(|r| self.refused(r))?;
+        Ok(Answer::decided(&self.turn.cell.name, decision, None))
+    }
+
+    fn tenant_is_seen(&self, id: Id) -> bool {
+        let ledger = self.turn.ledger();
+        let lease = ledger.lease(id).map(|lease| &lease.request);
+        let request = lease
+            .or_else(|| ledger.ticket(id).map(|ticket| &ticket.request))
+            .or_else(|| ledger.ended(id).map(|ended| &ended.request));
+        request.is_some_and(|request| self.caller.scope.covers(&request.tenant))
+    }
+
+    fn one(&mut self, verb: Verb<'_>, id: Id) -> Result<Answer, EngineError> {
+        self.may_go_on()?;
+        if !self.tenant_is_seen(id) {
+            return Err(self.refused(Refusal::NoLease(id)));
+        }
+        let (entry, reasons) = self.ask(verb, id).map_err(|refusal| self.refused(refusal))?;
+        let denied = entry.is_none() && !reasons.is_empty();
+        // A ledger may forget at once what ends; it is told all the same.
+        let ending = match &entry {
+            Some(Entry::Ended { end, .. }) => Stands::ending(self.turn.ledger(), id, *end, self.turn.now()),
+            Some(_) | None => None,
+        };
+        if let Some(entry) = entry {
+            self.turn.post(self.origin, entry);
+        }
+        // Also where nothing was to be posted: that it stands so may itself not be durable yet.
+        self.relies_on = self.turn.posted();
+        let stands = ending.or_else(|| Stands::of(self.turn.ledger(), id));
+        let stands = stands.ok_or_else(|| self.refused(Refusal::NoLease(id)))?;
+        let mut answer = Answer::standing(&self.turn.cell.name, stands);
+        answer.reasons = reasons;
+        if denied {
+            answer.outcome = Outcome::Deny;
+        }
+        Ok(answer)
+    }
+
+    fn ask(&self, verb: Verb<'_>, id: Id) -> Result<(Option<Entry>, Vec<Reason>), Refusal> {
+        let (ledger, now) = (self.turn.ledger(), self.turn.now());
+        let plain = |entry| (entry, Vec::new());
+        match verb {
+            Verb::Confirm => ledger.confirm(now, id).map(plain),
+            Verb::Renew(holder) => ledger.renew(now, id, holder).map(plain),
+            Verb::Resize(resources) => {
+                ledger.amend(now, id, resources).map(|amendment| (amendment.entry, amendment.reasons))
+            }
+            Verb::Release => ledger.close(now, id, Close::Release).map(plain),
+            Verb::Cancel => ledger.close(now, id, Close::Cancel).map(plain),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Where a request stands, as it is told to callers and watchers.
+
+use headgate_ledger::{End, Ended, Holder, Id, Lease, Ledger, Outcome, State, TenantPath, Ticket, Time};
+
+/// Where a request stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stands {
+    /// It waits.
+    Ticket {
+        /// Its place in the queue.
+        ticket: Ticket,
+        /// When it is passed over unless its holder is heard; none: never.
+        silent_at: Option<Time>,
+    },
+    /// It holds its lease.
+    Lease(Lease),
+    /// It is gone.
+    Ended {
+        /// What is still known of it.
+        ended: Ended,
+        /// Who kept it alive at last, as far as that is known.
+        holder: Option<Holder>,
+    },
+}
+
+impl Stands {
+    /// Where the lease or ticket of a number stands; none where it is not known.
+    pub(super) fn of(ledger: &Ledger, id: Id) -> Option<Self> {
+        if let Some(lease) = ledger.lease(id) {
+            return Some(Self::Lease(lease.clone()));
+        }
+        if let Some(ticket) = ledger.ticket(id) {
+            return Some(Self::ticket(ledger, ticket));
+        }
+        let ended = ledger.ended(id)?.clone();
+        let holder = ended.request.holder.clone();
+        Some(Self::Ended { ended, holder })
+    }
+
+    pub(super) fn ticket(ledger: &Ledger, ticket: &Ticket) -> Self {
+        let ttl = ledger.pool(ticket.request.pool.as_str()).map(|pool| pool.ticket_ttl);
+        let silent_at = ttl.filter(|ttl| !ttl.is_zero()).map(|ttl| ticket.heard.after(ttl));
+        Self::Ticket { ticket: ticket.clone(), silent_at }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> Id {
+        match self {
+            Self::Ticket { ticket, .. } => ticket.id,
+            Self::Lease(lease) => lease.id,
+            Self::Ended { ended, .. } => ended.id,
+        }
+    }
+
+    /// Whose it is.
+    pub fn tenant(&self) -> &TenantPath {
+        match self {
+            Self::Ticket { ticket, .. } => &ticket.request.tenant,
+            Self::Lease(lease) => &lease.request.tenant,
+            Self::Ended { ended, .. } => &ended.request.tenant,
+        }
+    }
+
+    /// Who keeps it alive, or did at last.
+    pub fn holder(&self) -> Option<&Holder> {
+        match self {
+            Self::Ticket { ticket, .. } => ticket.holder.as_ref(),
+            Self::Lease(lease) => lease.holder.as_ref(),
+            Self::Ended { holder, .. } => holder.as_ref(),
+        }
+    }
+
+    /// The word for it.
+    pub fn state(&self) -> State {
+        match self {
+            Self::Ticket { .. } => State::Waiting,
+            Self::Lease(lease) => lease.state(),
+            Self::Ended { ended, .. } => State::Ended(ended.end),
+        }
+    }
+
+    /// What became of the request, as it stands.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Ticket { .. } => Outcome::Queue,
+            Self::Lease(_) => Outcome::Allow,
+            Self::Ended { ended, .. } if ended.admitted => Outcome::Allow,
+            Self::Ended { .. } => Outcome::Deny,
+        }
+    }
+
+    /// Whether it waits no more: what [`wait_for`](super::Engine::wait_for) waits for.
+    pub(super) fn is_decided(&self) -> bool {
+        match self {
+            Self::Ticket { .. } => false,
+            Self::Lease(_) | Self::Ended { .. } => true,
+        }
+    }
+
+    /// A lease or ticket that is about to end.
+    pub(super) fn ending(ledger: &Ledger, id: Id, end: End, at: Time) -> Option<Self> {
+        let (request, admitted, holder) = match (ledger.lease(id), ledger.ticket(id)) {
+            (Some(lease), _) => (lease.request.clone(), true, lease.holder.clone()),
+            (None, Some(ticket)) => (ticket.request.clone(), false, ticket.holder.clone()),
+            (None, None) => return None,
+        };
+        Some(Self::Ended { ended: Ended { id, request, end, admitted, at }, holder })
+    }
+}

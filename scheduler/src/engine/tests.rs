@@ -1,0 +1,9 @@
+//! Stories of the engine, with its real ledger, over stores that can be told to fail.
+
+mod crash;
+mod decide;
+mod flaky;
+mod restart;
+mod stage;
+mod stores;
+mod watching;

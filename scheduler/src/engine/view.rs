@@ -1,0 +1,111 @@
+//! What readers see: the ledger as it was published last, whole and unchanging while they look.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::time::Duration;
+
+use headgate_ledger::{Holder, Id, Ledger, Name, RequestId, TenantPath, Time};
+use headgate_sync::Reading;
+
+use super::cell::{Cell, Shown};
+use super::id::LeaseId;
+use super::stands::Stands;
+
+/// A cell's ledger as it was published last. It does not change while it is looked at; look for a short while only, since
+/// the publisher waits for its readers, one batch later.
+pub struct View<'a> {
+    cell: &'a Name,
+    shown: Reading<'a, Shown>,
+    now: Time,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn of(cell: &'a Cell) -> Self {
+        let shown = cell.mirror.read();
+        let now = shown.time.max(cell.clock.now());
+        Self { cell: &cell.name, shown, now }
+    }
+
+    /// The cell.
+    pub fn cell(&self) -> &Name {
+        self.cell
+    }
+
+    /// The number of the last record that is in it.
+    pub fn sequence(&self) -> u64 {
+        self.shown.sequence
+    }
+
+    /// The time to ask for.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The time of that record.
+    pub(super) fn shown_time(&self) -> Time {
+        self.shown.time
+    }
+
+    /// An id as callers know it.
+    pub fn id(&self, number: Id) -> LeaseId {
+        LeaseId { cell: self.cell.clone(), number }
+    }
+
+    /// Where a lease or ticket stands; none where it is not known.
+    pub fn stands(&self, number: Id) -> Option<Stands> {
+        Stands::of(self, number)
+    }
+
+    /// Where a request stands, by the caller's id for it.
+    pub fn find_request(&self, tenant: &TenantPath, request: &RequestId) -> Option<Stands> {
+        self.stands(self.find(tenant, request.as_str())?)
+    }
+
+    /// Where all of a holder's leases and tickets stand, by number.
+    pub fn held_by_holder(&self, holder: &Holder) -> Vec<Stands> {
+        self.held_by(holder.as_str()).filter_map(|number| self.stands(number)).collect()
+    }
+
+    /// Places of tickets in their pools, each with how long it will probably wait.
+    pub(super) fn places(&self, tickets: &[(Id, Name)]) -> HashMap<Id, Place> {
+        if let [(id, _)] = tickets {
+            let place = self.position(self.now, *id).map(|position| {
+                let wait = self.expected_wait(self.now, *id);
+                (*id, Place { position, wait })
+            });
+            return place.into_iter().collect();
+        }
+        // Many at once: the order is found once for each pool.
+        let mut places = HashMap::new();
+        let mut queues: HashMap<&Name, HashMap<Id, u64>> = HashMap::new();
+        for (id, pool) in tickets {
+            let queue = queues
+                .entry(pool)
+                .or_insert_with(|| self.queue(self.now, pool.as_str()).into_iter().zip(1..).collect());
+            if let Some(position) = queue.get(id) {
+                places.insert(*id, Place { position: *position, wait: None });
+            }
+        }
+        places
+    }
+}
+
+impl Deref for View<'_> {
+    type Target = Ledger;
+
+    fn deref(&self) -> &Ledger {
+        &self.shown.ledger
+    }
+}
+
+impl std::fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").field("cell", self.cell).field("sequence", &self.shown.sequence).finish_non_exhaustive()
+    }
+}
+
+/// A ticket's place in its pool.
+pub(super) struct Place {
+    pub(super) position: u64,
+    pub(super) wait: Option<Duration>,
+}

@@ -1,0 +1,176 @@
+//! HTTP: whether it lives, whether it is ready, and its metrics.
+//!
+//! `/healthz` and `/readyz` answer everybody, as probes have no credentials. `/metrics` and `/loglevel` are for callers: the
+//! first names tenants, so it is for those who may see all of them; the second is for those who may administer all.
+
+mod metrics;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use crate::auth::{Caller, Peer, Registry};
+use crate::config::Permission;
+use crate::listen::Accepting;
+use crate::logs::Logs;
+use crate::ready::Readiness;
+
+pub use self::metrics::{Metrics, Shown};
+
+/// Bytes of a request's body: a filter of logs is the largest.
+const BODY_BYTES_MAX: usize = 4096;
+/// Names under which a browser on this machine reaches the loopback interface. A page from elsewhere that resolves its own
+/// name to this machine says that name.
+const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+/// What the surface shows.
+#[derive(Clone, Debug)]
+pub struct Surface {
+    /// Whether the server is ready.
+    pub readiness: Readiness,
+    /// Who is known.
+    pub callers: Arc<Registry>,
+    /// The level of the logs.
+    pub logs: Logs,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Serves what is accepted until the server is about to end, and then until what is under way has been answered.
+pub async fn serve(surface: Surface, connections: Accepting) -> std::io::Result<()> {
+    let readiness = surface.readiness.clone();
+    let service = router(surface).into_make_service_with_connect_info::<Peer>();
+    axum::serve(connections, service).with_graceful_shutdown(async move { readiness.stopping().await }).await
+}
+
+/// The routes.
+fn router(surface: Surface) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(show_metrics))
+        .route("/loglevel", get(show_level).put(set_level))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(surface)
+}
+
+async fn ready(State(surface): State<Surface>) -> Response {
+    match surface.readiness.why_not() {
+        None => "ready\n".into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
+    }
+}
+
+async fn show_metrics(
+    State(surface): State<Surface>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    headers: HeaderMap,
+    Query(shown): Query<Shown>,
+) -> Response {
+    if let Err(refusal) = allow(&surface, &peer, &headers, Permission::Check) {
+        return refusal;
+    }
+    let metrics = surface.metrics.clone();
+    // It reads whole trees: not among those who answer requests.
+    match tokio::task::spawn_blocking(move || metrics.text(&shown)).await {
+        Ok(Ok(text)) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        Ok(Err(error)) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics could not be read");
+            (StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be read\n").into_response()
+        }
+    }
+}
+
+async fn show_level(
+    State(surface): State<Surface>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    headers: HeaderMap,
+) -> Response {
+    match allow(&surface, &peer, &headers, Permission::Admin) {
+        Ok(_) => format!("{}\n", surface.logs.filter()).into_response(),
+        Err(refusal) => refusal,
+    }
+}
+
+async fn set_level(
+    State(surface): State<Surface>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let caller = match allow(&surface, &peer, &headers, Permission::Admin) {
+        Ok(caller) => caller,
+        Err(refusal) => return refusal,
+    };
+    let said = String::from_utf8_lossy(&body).trim().to_owned();
+    match surface.logs.set(&said) {
+        Ok(()) => {
+            tracing::info!(caller = &**caller.name(), filter = said, "the level of the logs was changed");
+            format!("{said}\n").into_response()
+        }
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    }
+}
+
+/// Who calls, where they may do this for all tenants.
+fn allow(
+    surface: &Surface,
+    peer: &Peer,
+    headers: &HeaderMap,
+    permission: Permission,
+) -> Result<Arc<Caller>, Response> {
+    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let refuse = |status: StatusCode, why: String| (status, format!("{why}\n")).into_response();
+    let authorization = match (headers.contains_key(header::AUTHORIZATION), text(header::AUTHORIZATION)) {
+        (true, None) => return Err(refuse(StatusCode::UNAUTHORIZED, "the authorization is no text".to_owned())),
+        (_, authorization) => authorization,
+    };
+    if authorization.is_none() && peer.names().is_none() && !text(header::HOST).is_some_and(is_local) {
+        return Err(refuse(
+            StatusCode::FORBIDDEN,
+            "without credentials this is told on this machine only, by the name localhost or an address".to_owned(),
+        ));
+    }
+    let caller = surface
+        .callers
+        .now()
+        .identify(peer, authorization)
+        .map_err(|error| refuse(StatusCode::UNAUTHORIZED, error.to_string()))?;
+    if caller.may(permission) && caller.sees_all() {
+        Ok(caller)
+    } else {
+        Err(refuse(StatusCode::FORBIDDEN, "this is for callers who may see every tenant".to_owned()))
+    }
+}
+
+fn is_local(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    LOCAL_NAMES.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_local;
+
+    #[test]
+    fn only_this_machines_own_names_are_local() {
+        for local in ["localhost", "localhost:7080", "127.0.0.1:7080", "[::1]:7080", "[::1]"] {
+            assert!(is_local(local), "{local}");
+        }
+        for other in ["evil.example:7080", "localhost.evil.example", "127.0.0.1.evil.example:80", "", ":7080"] {
+            assert!(!is_local(other), "{other}");
+        }
+    }
+}
