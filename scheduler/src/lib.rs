@@ -13,4 +13,5 @@ pub mod ready;
 pub mod reconcile;
 pub mod scenario;
 pub mod serve;
+pub mod simulate;
 pub mod store;

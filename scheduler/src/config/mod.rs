@@ -29,7 +29,7 @@ pub use read::{
     ALIASES_MAX, At, FILE_BYTES_MAX, NESTING_MAX, NODES_MAX, Place, Problem, Problems, Text, TextError,
     UNFOLDED_NODES_MAX, read_file, read_yaml, write_yaml,
 };
-pub(crate) use read::{nearest, shown};
+pub(crate) use read::{decimal, nearest, shown};
 pub use server::{
     Address, Anonymous, Auth, Caller, Durability, Jwt, Listen, Log, LogFormat, LogLevel, Match, OnStoreFailure,
     Permission, Store, StoreKind, StoreShape, Subtree, Tls, exposed, is_loopback,

@@ -36,6 +36,18 @@ steps:
 ";
 
 #[test]
+fn the_rules_scenarios_hold() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/examples/scenarios");
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder).expect("the scenarios").map(|entry| entry.expect("a file").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    paths.sort();
+    assert!(paths.len() > 20, "{} files", paths.len());
+    let report = test_files(&paths);
+    assert_eq!(report.exit_status(), 0, "{}", report.for_people());
+}
+
+#[test]
 fn a_failure_says_where_what_and_why() {
     let text = format!(
         "# a comment\nscenario: borrow\n{TWO}  - acquire: {{id: x, tenant: a, resources: {{cpu: 1}}, repeat: 8}}
@@ -312,10 +324,10 @@ fn leases_are_confirmed_when_admitted_unless_asked() {
   - at: 90s
     confirm: q
     expect: {{leases: {{q: active}}}}
-  - at: 10h
-    expect: {{leases: {{x: active, q: active, r: active}}}}
   - confirm: p
     expect: {{error: gone}}
+  - at: 10h
+    expect: {{leases: {{x: active, q: active, r: active}}}}
 "
     ));
 }
