@@ -104,31 +104,24 @@ pub(super) async fn get(verb: GetVerb, server: &ServerArgs, out: Output) -> Outc
             out.print(|| json::items(&classes, json::class), || class_table(&classes))?;
         }
         GetVerb::Queue(InPool { tenant, pool }) => {
-            let subtree = tenant.unwrap_or_default();
-            let tickets = pages(async |page_token| {
-                let (pool, subtree) = (pool.clone(), subtree.clone());
-                let message = v1::ListQueueRequest { pool, subtree, page_size: PAGE, page_token };
-                let page = server.answered(server.admin().list_queue(server.soon(message)).await)?;
-                Ok((page.tickets, page.next_page_token))
-            });
-            let tickets = tickets.await?;
+            let tickets = list_queue(&server, tenant.unwrap_or_default(), pool).await?;
             out.print(|| json::items(&tickets, json::ticket), || ticket_table(&tickets))?;
         }
-        GetVerb::Leases(args) => {
-            let leases = leases(&server, args).await?;
+        GetVerb::Leases(LeasesArgs { tenant, pool, holder, labels, state }) => {
+            let state = state.and_then(|word| v1::State::from_word(&word)).unwrap_or_default();
+            let which = v1::ListLeasesRequest {
+                pool: pool.unwrap_or_default(),
+                subtree: tenant.unwrap_or_default(),
+                holder: holder.unwrap_or_default(),
+                labels: labels.into_iter().collect(),
+                state: state.into(),
+                ..Default::default()
+            };
+            let leases = list_leases(&server, which).await?;
             out.print(|| json::items(&leases, json::lease), || lease_table(&leases))?;
         }
         GetVerb::Usage { within: InPool { tenant, pool }, depth } => {
-            let subtree = tenant.unwrap_or_default();
-            let mut budgets = Vec::new();
-            let usage = pages(async |page_token| {
-                let (pool, subtree) = (pool.clone(), subtree.clone());
-                let message = v1::ListUsageRequest { pool, subtree, depth, page_size: PAGE, page_token };
-                let page = server.answered(server.admin().list_usage(server.soon(message)).await)?;
-                budgets.extend(page.budgets);
-                Ok((page.usage, page.next_page_token))
-            });
-            let usage = usage.await?;
+            let (usage, budgets) = list_usage(&server, tenant.unwrap_or_default(), pool, depth).await?;
             out.print(|| json::usage_items(&usage, &budgets), || usage_table(&usage, &budgets))?;
         }
     }
@@ -158,20 +151,40 @@ async fn tenants(server: &Server, subtree: String) -> Result<Vec<v1::Tenant>, Fa
     .await
 }
 
-async fn leases(server: &Server, args: LeasesArgs) -> Result<Vec<v1::Lease>, Fault> {
-    let LeasesArgs { tenant, pool, holder, labels, state } = args;
-    let state = state.and_then(|word| v1::State::from_word(&word)).unwrap_or_default();
-    let message = v1::ListLeasesRequest {
-        pool: pool.unwrap_or_default(),
-        subtree: tenant.unwrap_or_default(),
-        holder: holder.unwrap_or_default(),
-        labels: labels.into_iter().collect(),
-        state: state.into(),
-        page_size: PAGE,
-        page_token: String::new(),
-    };
+/// What waits in a pool of a tenant and those below it, in the order of dispatch.
+pub(super) async fn list_queue(server: &Server, subtree: String, pool: String) -> Result<Vec<v1::Ticket>, Fault> {
     pages(async |page_token| {
-        let message = v1::ListLeasesRequest { page_token, ..message.clone() };
+        let (pool, subtree) = (pool.clone(), subtree.clone());
+        let message = v1::ListQueueRequest { pool, subtree, page_size: PAGE, page_token };
+        let page = server.answered(server.admin().list_queue(server.soon(message)).await)?;
+        Ok((page.tickets, page.next_page_token))
+    })
+    .await
+}
+
+/// How a tenant and those below it stand in a pool, and their budgets.
+pub(super) async fn list_usage(
+    server: &Server,
+    subtree: String,
+    pool: String,
+    depth: Option<u32>,
+) -> Result<(Vec<v1::Usage>, Vec<v1::BudgetUsage>), Fault> {
+    let mut budgets = Vec::new();
+    let usage = pages(async |page_token| {
+        let (pool, subtree) = (pool.clone(), subtree.clone());
+        let message = v1::ListUsageRequest { pool, subtree, depth, page_size: PAGE, page_token };
+        let page = server.answered(server.admin().list_usage(server.soon(message)).await)?;
+        budgets.extend(page.budgets);
+        Ok((page.usage, page.next_page_token))
+    });
+    let usage = usage.await?;
+    Ok((usage, budgets))
+}
+
+/// The leases that match, by id.
+pub(super) async fn list_leases(server: &Server, which: v1::ListLeasesRequest) -> Result<Vec<v1::Lease>, Fault> {
+    pages(async |page_token| {
+        let message = v1::ListLeasesRequest { page_size: PAGE, page_token, ..which.clone() };
         let page = server.answered(server.admin().list_leases(server.soon(message)).await)?;
         Ok((page.leases, page.next_page_token))
     })

@@ -102,6 +102,8 @@ enum Verb {
     Verify(serving::VerifyArgs),
     /// Run scenario files in virtual time
     Test(offline::TestArgs),
+    /// Replay a trace in virtual time, and print a JSON summary
+    Simulate(offline::SimulateArgs),
     /// Look at configuration files
     #[command(subcommand)]
     Config(offline::ConfigVerb),
@@ -170,6 +172,7 @@ fn perform(Cli { server, output, verb }: Cli) -> Outcome {
         Verb::Enforce(args) => wait_for(admin::enforce(args, &server, out)),
         Verb::Verify(args) => serving::verify(&args, out),
         Verb::Test(args) => offline::test(&args, out),
+        Verb::Simulate(args) => offline::simulate(args),
         Verb::Config(verb) => offline::config(verb, out),
         Verb::Completions(args) => offline::completions(&args, out),
         Verb::Man(args) => offline::man(&args, out),

@@ -1,4 +1,4 @@
-//! Verbs that need no server: test, config, completions, man.
+//! Verbs that need no server: test, simulate, config, completions, man.
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -6,13 +6,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
+use headgate_ledger::{Name, NameError};
 use serde_json::json;
 
 use super::fault::{Fault, plain};
-use super::output::{Output, line, raw};
-use super::{DONE, Outcome};
-use crate::config::{self, Checked, FILE_BYTES_MAX, Problem};
+use super::output::{Output, complain, line, raw};
+use super::{DONE, FAILED, Outcome};
+use crate::config::{self, Checked, Config, FILE_BYTES_MAX, Problem};
 use crate::scenario;
+use crate::simulate::{Replay, Trace, replay};
 
 /// What is tested.
 #[derive(Debug, Args)]
@@ -20,6 +22,23 @@ pub(super) struct TestArgs {
     /// Scenario files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+}
+
+/// What is replayed.
+#[derive(Debug, Args)]
+pub(super) struct SimulateArgs {
+    /// The configuration whose pools, classes and tenants count. Without one, the embedded one
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The jobs: in the Standard Workload Format (.swf, .swf.gz), or comma-separated
+    #[arg(short, long, value_name = "FILE")]
+    trace: PathBuf,
+    /// The pool that they ask
+    #[arg(short, long, value_name = "NAME", default_value = "default", value_parser = name)]
+    pool: Name,
+    /// Check the ledger's invariants after every instant; takes many times as long
+    #[arg(long)]
+    audit: bool,
 }
 
 /// What is done with configurations.
@@ -53,6 +72,25 @@ pub(super) fn test(args: &TestArgs, out: Output) -> Outcome {
     let report = scenario::test_files(&args.files);
     out.print(|| report.to_json(), || report.for_people())?;
     Ok(report.exit_status())
+}
+
+pub(super) fn simulate(args: SimulateArgs) -> Outcome {
+    let SimulateArgs { config, trace, pool, audit } = args;
+    let failed = |problems: config::Problems| Fault::Failed(problems.to_string());
+    let config = config.as_deref().map_or_else(Config::embedded, Config::load).map_err(failed)?;
+    let trace = Trace::read(&trace).map_err(failed)?;
+    let replayed = replay(&config.objects, &trace, &Replay { pool, audits: audit }).map_err(Fault::Failed)?;
+    let summary = serde_json::to_value(&replayed.summary).map_err(|error| Fault::Failed(error.to_string()))?;
+    line(&format!("{summary:#}"))?;
+    for violation in &replayed.violations {
+        complain(&violation.to_string());
+    }
+    Ok(if replayed.violations.is_empty() { DONE } else { FAILED })
+}
+
+/// A pool's name, as clap takes it.
+fn name(text: &str) -> Result<Name, NameError> {
+    Name::parse(text)
 }
 
 pub(super) fn config(verb: ConfigVerb, out: Output) -> Outcome {
