@@ -152,7 +152,10 @@ async fn admit(server: &Server, mut request: v1::Request, named: bool, signals: 
         let answer = match asked {
             Ok(Ok(answer)) => answer,
             Ok(Err(fault)) => {
-                if fault.passes() {
+                if matches!(fault, Fault::Unreachable { .. }) {
+                    // Hardly anything was taken, and it would end unconfirmed: asking once is enough.
+                    let _ = try_withdraw(server, &request).await;
+                } else if fault.passes() {
                     withdraw(server, &request).await;
                 }
                 return Err(fault);
