@@ -27,7 +27,7 @@ pub(super) struct ServeArgs {
 
 /// What is verified.
 #[derive(Debug, Args)]
-#[command(after_help = "Nothing is written, and a server may go on serving meanwhile.")]
+#[command(after_help = "Nothing is written. A server that uses the store must be stopped first.")]
 pub(super) struct VerifyArgs {
     /// The configuration that names the store. Without one: ./headgate-data
     #[arg(short, long, env = "HEADGATE_CONFIG", value_name = "FILE")]
