@@ -1,6 +1,7 @@
 //! The service around the ledger: engine, journal and stores, configuration, gRPC, HTTP, command line.
 
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod grpc;

@@ -1,1 +1,8 @@
-fn main() {}
+//! The binary `headgate`: its allocator, and the command line's exit status.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    headgate_scheduler::cli::run(std::env::args_os())
+}

@@ -45,6 +45,7 @@ use crate::ready::{Phase, Readiness};
 use self::admin::Admin;
 use self::deadline::Arrival;
 use self::door::Door;
+pub(crate) use self::objects::{class_wire, pool_wire, tenant_wire};
 use self::quota::Quota;
 use self::service::Service;
 

@@ -114,7 +114,7 @@ pub(super) fn pool(
 }
 
 /// A pool, as it was set.
-pub(super) fn pool_wire(pool: &ledger::Pool, version: u64) -> v1::Pool {
+pub(crate) fn pool_wire(pool: &ledger::Pool, version: u64) -> v1::Pool {
     let ledger::Pool {
         name,
         cell,
@@ -238,7 +238,7 @@ pub(super) fn class(
 }
 
 /// A class, as it was set.
-pub(super) fn class_wire(class: &ledger::Class, version: u64) -> v1::Class {
+pub(crate) fn class_wire(class: &ledger::Class, version: u64) -> v1::Class {
     let ledger::Class { name, quota, source } = class;
     let ledger::Quota { class: _, guaranteed, limit, lendable, burst, enforce } = quota;
     v1::Class {
@@ -391,7 +391,7 @@ fn members(wrong: &mut Violations, field: &str, wire: v1::Members) -> ledger::Me
 }
 
 /// A tenant, as it was set.
-pub(super) fn tenant_wire(tenant: &ledger::Tenant, version: u64, member: bool) -> v1::Tenant {
+pub(crate) fn tenant_wire(tenant: &ledger::Tenant, version: u64, member: bool) -> v1::Tenant {
     let ledger::Tenant { path, kind, weight, lifecycle, quotas, budgets, max_priority, members, draining, source } =
         tenant;
     v1::Tenant {
