@@ -9,7 +9,8 @@ use headgate_ledger::{
     TenantPath, Time, Violation,
 };
 
-use super::summary::{JobOutcome, Summary, TenantOutcome, summarize};
+use super::summary::{JobOutcome, Summary, TenantOutcome, hundredths, summarize};
+use super::timeline::Timeline;
 use super::trace::{Job, Trace};
 use crate::config::Objects;
 use crate::scenario::{VirtualCell, Work};
@@ -33,6 +34,56 @@ pub struct Replayed {
     pub summary: Summary,
     /// What broke an invariant, where they were checked; the replay stopped there.
     pub violations: Vec<Violation>,
+    /// How it went over time.
+    pub timelines: Timelines,
+    /// Seconds that jobs waited, at each hundredth of them, from the least to the most; empty where none was admitted.
+    pub waits_s: Vec<f64>,
+}
+
+/// How a replay went over time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timelines {
+    /// Jobs that wait, jobs that run, then what is held of each resource of the pool's capacity.
+    pub(super) line: Timeline,
+    /// The pool's capacity, in the same order.
+    capacity: Vec<(Resource, Amount)>,
+}
+
+/// Where in a timeline the resources start.
+const RESOURCES: usize = 2;
+
+impl Timelines {
+    /// Jobs that wait.
+    pub fn waiting(&self) -> Vec<f64> {
+        self.line.averages(0)
+    }
+
+    /// Jobs that run.
+    pub fn running(&self) -> Vec<f64> {
+        self.line.averages(1)
+    }
+
+    /// What part of the capacity is held, by resource; without those that the pool has none of.
+    pub fn utilisation(&self) -> Vec<(String, Vec<f64>)> {
+        let some = self.capacity.iter().enumerate().filter(|(_, (_, capacity))| *capacity > 0);
+        let part = |(at, (resource, capacity)): (usize, &(Resource, Amount))| {
+            let held = self.line.averages(RESOURCES + at);
+            (resource.to_string(), held.into_iter().map(|held| held / *capacity as f64).collect())
+        };
+        some.map(part).collect()
+    }
+
+    fn new(start: Time, capacity: Vec<(Resource, Amount)>) -> Self {
+        Self { line: Timeline::new(start, RESOURCES + capacity.len()), capacity }
+    }
+
+    fn set(&mut self, time: Time, waiting: usize, running: usize, held: &BTreeMap<Resource, Amount>) {
+        self.line.set(time, 0, waiting as u64);
+        self.line.set(time, 1, running as u64);
+        for (at, (resource, _)) in self.capacity.iter().enumerate() {
+            self.line.set(time, RESOURCES + at, held.get(resource).copied().unwrap_or(0));
+        }
+    }
 }
 
 /// Replays a trace under a configuration.
@@ -53,6 +104,7 @@ pub fn replay(objects: &Objects, trace: &Trace, options: &Replay) -> Result<Repl
     let Some(pool) = cell.ledger().pool(options.pool.as_str()).cloned() else {
         return Err(format!("there is no pool {}: name one of the configuration's", options.pool));
     };
+    let first = trace.jobs.first().map_or(start, |job| start.after(job.submit));
     let mut simulator = Simulator {
         cell,
         start,
@@ -62,14 +114,16 @@ pub fn replay(objects: &Objects, trace: &Trace, options: &Replay) -> Result<Repl
         at: HashMap::new(),
         unfinished: trace.jobs.len(),
         running: 0,
+        held: BTreeMap::new(),
         used: BTreeMap::new(),
+        timelines: Timelines::new(first, pool.capacity.iter().map(|(name, amount)| (name.clone(), amount)).collect()),
         reclaims: 0,
         entries: 0,
     };
     let clock = Instant::now();
     let violations = simulator.run();
     let seconds = clock.elapsed().as_secs_f64();
-    let Simulator { jobs, used, reclaims, entries, .. } = simulator;
+    let Simulator { jobs, used, timelines, reclaims, entries, .. } = simulator;
     let mut tenants: BTreeMap<TenantPath, TenantOutcome> = BTreeMap::new();
     for (job, progress) in trace.jobs.iter().zip(&jobs) {
         let outcome = progress
@@ -87,11 +141,11 @@ pub fn replay(objects: &Objects, trace: &Trace, options: &Replay) -> Result<Repl
     for (path, outcome) in &mut tenants {
         outcome.weight = weight(&weights, path);
     }
-    let first = trace.jobs.first().map_or(start, |job| start.after(job.submit));
     let last = jobs.iter().filter_map(|progress| progress.finished).max().unwrap_or(first);
     let events_per_second = if seconds > 0.0 { entries as f64 / seconds } else { 0.0 };
+    let waits_s = hundredths(tenants.values().flat_map(|tenant| tenant.jobs.iter().flatten()));
     let summary = summarize(&tenants, &pool.capacity, last.since(first), reclaims, events_per_second);
-    Ok(Replayed { summary, violations })
+    Ok(Replayed { summary, violations, timelines, waits_s })
 }
 
 /// The product of a tenant's weight and those above it. What the configuration does not name weighs one.
@@ -167,8 +221,11 @@ struct Simulator<'a> {
     /// Jobs that are neither done nor denied.
     unfinished: usize,
     running: usize,
+    /// What leases hold now.
+    held: BTreeMap<Resource, Amount>,
     /// Nanoseconds times units, by tenant and resource.
     used: BTreeMap<TenantPath, BTreeMap<Resource, u128>>,
+    timelines: Timelines,
     reclaims: u64,
     entries: u64,
 }
@@ -251,6 +308,8 @@ impl Simulator<'_> {
             for number in again {
                 self.submit(number);
             }
+            let waiting = self.at.len() - self.running;
+            self.timelines.set(self.cell.now(), waiting, self.running, &self.held);
         }
     }
 
@@ -261,6 +320,9 @@ impl Simulator<'_> {
             let all = |(name, amount): (&Resource, Amount)| (name.clone(), amount.saturating_mul(lease.count.into()));
             lease.resources.iter().map(all).collect()
         });
+        for (resource, amount) in &amounts {
+            *self.held.entry(resource.clone()).or_default() += amount;
+        }
         *held = Some(Held { since: time, amounts });
         self.running += 1;
     }
@@ -275,6 +337,9 @@ impl Simulator<'_> {
         self.running -= 1;
         let used = self.used.entry(self.trace.jobs[number].tenant.clone()).or_default();
         for (resource, amount) in amounts {
+            if let Some(held) = self.held.get_mut(&resource) {
+                *held -= amount;
+            }
             *used.entry(resource).or_default() += u128::from(amount) * time.since(since).as_nanos();
         }
         match end {

@@ -116,6 +116,14 @@ impl Spread {
     }
 }
 
+/// Seconds that jobs waited, at each hundredth of them.
+pub(super) fn hundredths<'a>(jobs: impl Iterator<Item = &'a JobOutcome>) -> Vec<f64> {
+    let mut waits: Vec<f64> = jobs.map(JobOutcome::wait).collect();
+    waits.sort_by(f64::total_cmp);
+    let Some(last) = waits.len().checked_sub(1) else { return waits };
+    (0..=100).map(|hundredth| waits[last * hundredth / 100]).collect()
+}
+
 /// To a millionth: what comes after says nothing.
 fn rounded(value: f64) -> f64 {
     (value * 1e6).round() / 1e6

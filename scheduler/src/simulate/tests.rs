@@ -2,18 +2,22 @@
 
 use headgate_ledger::Name;
 
-use super::{Replay, Replayed, Summary, Trace, replay};
+use super::{Replay, Replayed, Summary, Trace, html, replay};
 use crate::config::Config;
 
 fn replayed(config: &str, jobs: &str) -> Summary {
+    replayed_whole(config, jobs).summary
+}
+
+fn replayed_whole(config: &str, jobs: &str) -> Replayed {
     let config = Config::parse("f", config).unwrap_or_else(|problems| panic!("{problems}"));
     let text = format!("id,tenant,submit,duration,priority,cpu\n{jobs}");
     let trace = Trace::read_csv("t", text.as_bytes()).unwrap_or_else(|problems| panic!("{problems}"));
     // Checking all invariants after every instant takes long in a debug build.
     let options = Replay { pool: Name::parse("default").expect("a name"), audits: jobs.lines().count() < 20 };
-    let Replayed { summary, violations } = replay(&config.objects, &trace, &options).expect("a replay");
-    assert_eq!(violations, []);
-    summary
+    let replayed = replay(&config.objects, &trace, &options).expect("a replay");
+    assert_eq!(replayed.violations, []);
+    replayed
 }
 
 const FOUR: &str = "pools: [{name: default, capacity: {cpu: 4}}]";
@@ -72,10 +76,36 @@ fn tenants_that_are_not_configured_are_made() {
 #[test]
 fn a_replay_is_the_same_each_time() {
     let jobs: String =
-        (0..300).map(|n| format!("{n},g{}/u{},{},{},0,{}\n", n % 3, n % 7, n / 2, 1 + n * 7 % 40, 1 + n % 4)).collect();
+        (0..120).map(|n| format!("{n},g{}/u{},{},{},0,{}\n", n % 3, n % 7, n / 2, 1 + n * 7 % 40, 1 + n % 4)).collect();
     let (one, two) = (replayed(FOUR, &jobs), replayed(FOUR, &jobs));
     assert_eq!(Summary { events_per_second: 0.0, ..one.clone() }, Summary { events_per_second: 0.0, ..two });
     let json = serde_json::to_string_pretty(&one).expect("JSON");
     let last = json.lines().rev().nth(1).expect("a line");
     assert!(last.trim_start().starts_with("\"events_per_second\""), "{last}");
+}
+
+#[test]
+fn timelines_and_waits_are_what_happened() {
+    let replayed = replayed_whole(FOUR, "1,a,100,2,0,4\n2,a,101,2,0,2\n");
+    let timelines = &replayed.timelines;
+    assert_eq!(timelines.utilisation(), [("cpu".to_owned(), vec![1.0, 1.0, 0.5, 0.5])]);
+    assert_eq!(timelines.waiting(), [0.0, 1.0, 0.0, 0.0]);
+    assert_eq!(timelines.running(), [1.0; 4]);
+    assert_eq!(replayed.waits_s.len(), 101);
+    assert_eq!((replayed.waits_s[0], replayed.waits_s[100]), (0.0, 1.0));
+}
+
+#[test]
+fn the_report_is_one_page_that_needs_nothing_else() {
+    let jobs: String = (0..205).map(|n| format!("{n},t{n},{n},3,0,1\n")).collect();
+    let page = html("<trace> & co", &replayed_whole(FOUR, &jobs));
+    assert!(page.starts_with("<!doctype html>") && page.contains("<title>&lt;trace&gt; &amp; co</title>"));
+    assert_eq!(page.matches("<svg").count(), 3);
+    assert_eq!(page.matches("<polyline").count(), 4);
+    assert!(page.contains("And 5 more with fewer jobs."));
+    for outside in ["http:", "https:", "<script", "<link", "url("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    let nothing = replayed_whole(FOUR, "1,a,0,10,0,9\n");
+    assert!(html("nothing", &nothing).contains("Jobs over time"), "also where nothing ran");
 }
