@@ -382,3 +382,40 @@ async fn look_after_files(shared: Arc<Shared>) {
 fn named(path: Option<&Path>) -> PathBuf {
     path.map_or_else(|| PathBuf::from("the embedded configuration"), Path::to_path_buf)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use headgate_ledger::default_cell;
+
+    use super::why_down;
+    use crate::engine::{Health, StoreHealth};
+
+    #[test]
+    fn it_is_not_ready_while_its_store_takes_nothing() {
+        let health = |serving, store, stalled_for| Health {
+            cell: default_cell(),
+            serving,
+            store,
+            stalled_for,
+            posted: 0,
+            durable: 0,
+            published: 0,
+            unjournaled_bytes: 0,
+        };
+        let (since, cause) = (Instant::now(), "disk full".to_owned());
+        let down = StoreHealth::Down { since, cause: cause.clone() };
+        let detached = StoreHealth::Detached { since, cause, given_up: false };
+        let stalled = Some(Duration::from_secs(6));
+        for (health, expected) in [
+            (health(true, StoreHealth::Up, None), None),
+            (health(false, down, None), Some("cell main: disk full")),
+            (health(true, detached, None), None),
+            (health(true, StoreHealth::Up, stalled), Some("cell main: a commit has taken 6 s")),
+            (health(false, StoreHealth::Up, None), Some("cell main decides nothing")),
+        ] {
+            assert_eq!(why_down(&health).as_deref(), expected, "{health:?}");
+        }
+    }
+}

@@ -105,6 +105,7 @@ pub async fn serve(surface: Surface, connections: Accepting) -> Result<(), Surfa
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .layer(tower::util::MapRequestLayer::new(arrive))
+        .layer(tower::util::MapResponseLayer::new(name_too_large))
         .add_service(health_server)
         .add_service(reflection)
         .add_service(quota)
@@ -119,6 +120,17 @@ pub async fn serve(surface: Surface, connections: Accepting) -> Result<(), Surfa
 fn arrive<B>(mut request: http::Request<B>) -> http::Request<B> {
     request.extensions_mut().insert(Arrival(Instant::now()));
     request
+}
+
+/// A message that is too large is malformed. The library below refuses it before anybody here sees it, with a code that
+/// means something else on this wire.
+fn name_too_large<B>(mut response: http::Response<B>) -> http::Response<B> {
+    const TOO_LARGE: &[u8] = b"Error,%20decoded%20message%20length%20too%20large";
+    let headers = response.headers_mut();
+    if headers.get("grpc-message").is_some_and(|message| message.as_bytes().starts_with(TOO_LARGE)) {
+        headers.insert("grpc-status", http::HeaderValue::from(tonic::Code::InvalidArgument as i32));
+    }
+    response
 }
 
 /// Tells the standard health service of every change.

@@ -46,9 +46,8 @@ impl Service {
     /// Checks that a caller may have another ticket, where one may come of it.
     pub(super) fn check_room(&self, caller: &Caller, parsed: &Parsed) -> Result<(), Fault> {
         let Some(request) = parsed.may_queue() else { return Ok(()) };
-        let waits = |id: &engine::LeaseId| {
-            self.engine.peek(&id.cell, |view| view.ticket(id.number).is_some()).unwrap_or(false)
-        };
+        let waits =
+            |id: &engine::LeaseId| self.engine.peek(&id.cell, |view| view.ticket(id.number).is_some()).unwrap_or(false);
         let Err(busy) = caller.meter().may_queue(waits) else { return Ok(()) };
         // One that was made before takes no other ticket.
         let known = |view: &engine::View<'_>| view.find(&request.tenant, request.id.as_str()).is_some();

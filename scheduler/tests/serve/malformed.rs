@@ -115,3 +115,13 @@ async fn every_field_of_a_configuration_is_looked_at() {
     let token = admin.list_queue(v1::ListQueueRequest { page_token: "x".into(), ..Default::default() }).await;
     assert_eq!(fault(token).2, ["page_token"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_is_too_large_is_malformed() {
+    let running = serve(HALVES).await;
+    let mut client = running.quota().await;
+    let huge = v1::Request { holder: "x".repeat(2 << 20), ..request("r", "a", 1) };
+    let refused = client.acquire(huge).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    assert!(refused.message().contains("the limit is: 1048576 bytes"), "{refused}");
+}

@@ -162,7 +162,8 @@ async fn a_watch_ends_at_its_calls_deadline() {
 async fn a_heartbeat_carries_the_sequence_past_what_was_not_watched() {
     let running = serve(HALVES).await;
     let mut client = running.quota().await;
-    let mut watch = client.watch(v1::WatchRequest { tenant: "b".into(), ..Default::default() }).await.expect("watching");
+    let mut watch =
+        client.watch(v1::WatchRequest { tenant: "b".into(), ..Default::default() }).await.expect("watching");
     let (since, _) = watch.present().await;
     client.take("a", 1, 5).await;
     let beat = watch.next().await.expect("a response");
