@@ -140,7 +140,8 @@ fn tree(leaves: u32, pool: &Name, changes: &mut Vec<Change>) -> Vec<TenantPath> 
         }
         for path in &below {
             let mut tenant = Tenant::new(TenantPath::parse(path).expect("a path"));
-            let limit = RESOURCES.iter().map(|name| (Resource::parse(name).expect("a resource"), Level::Units(1 << 50)));
+            let limit =
+                RESOURCES.iter().map(|name| (Resource::parse(name).expect("a resource"), Level::Units(1 << 50)));
             let quota = Quota { limit: Some(Levels::new(limit).expect("levels")), ..Quota::default() };
             tenant.quotas.push((pool.clone(), quota));
             changes.push(Change::PutTenant(tenant));

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::fault::Fault;
 use super::output::Output;
 use super::{DONE, FAILED, Outcome};
-use crate::config::{Config, Store};
+use crate::config::{CivilCalendar, Config, Store};
 use crate::engine::{Report, verify as verify_cell};
 use crate::store::{CellName, ReadOnlyFileStore};
 
@@ -78,7 +78,7 @@ fn verified(store: &ReadOnlyFileStore, cell: CellName) -> Verified {
     let name = cell.to_string();
     let found = store.past(&cell).map_err(|error| error.to_string()).and_then(|(past, repairs)| {
         let named = Name::parse(&name).map_err(|error| error.to_string())?;
-        let report = verify_cell(&*past, &named).map_err(|error| error.to_string())?;
+        let report = verify_cell(&*past, &named, &CivilCalendar).map_err(|error| error.to_string())?;
         Ok((report, repairs.iter().map(ToString::to_string).collect()))
     });
     match found {
