@@ -161,7 +161,7 @@ impl Ledger {
                     over = Some(Finding::effect(ReasonCode::BurstOver, node, &effect, effect.guarantee));
                 }
             }
-            if !effect.fits() && !(only_first && !unfit.is_empty()) {
+            if !effect.fits() && (!only_first || unfit.is_empty()) {
                 let code = if node == ROOT { ReasonCode::NoCapacity } else { ReasonCode::ExceedsLimit };
                 unfit.push(Finding::effect(code, node, &effect, effect.limit));
             }

@@ -106,11 +106,10 @@ impl Cell {
 
     /// Takes in by how much what is occupied below was raised, and leaves by how much it is here.
     pub(crate) fn raise(&mut self, raises: &mut [i64; 3], same: bool) {
-        for set in 0..if same { 1 } else { 3 } {
-            let tally = &mut self.tallies[set];
+        for (raise, tally) in raises.iter_mut().zip(&mut self.tallies).take(if same { 1 } else { 3 }) {
             let before = tally.inner.max(self.unlendable);
-            tally.inner += raises[set];
-            raises[set] = tally.inner.max(self.unlendable) - before;
+            tally.inner += *raise;
+            *raise = tally.inner.max(self.unlendable) - before;
         }
         if same {
             *raises = [raises[0]; 3];

@@ -272,7 +272,7 @@ impl Ledger {
             })
             .collect();
         sisters.reverse();
-        sisters.sort_by(|a, b| (b.0, b.1, b.2).cmp(&(a.0, a.1, a.2)));
+        sisters.sort_by_key(|(past, weightless, share, _)| Reverse((*past, *weightless, *share)));
         sisters.into_iter().find_map(|(_, _, _, child)| {
             if pool.node(child).children.is_empty() {
                 self.give_lease(at, child, slots, taken, now)
