@@ -348,7 +348,7 @@ impl Ledger {
         if pool.node(ROOT).waiting == 0 && pool.claims.victims.is_empty() && pool.claims.order.is_empty() {
             return self.judge_holds(at, now);
         }
-        let fresh = |id| if pool.spec.paused { None } else { self.try_claim(at, id, now) };
+        let fresh = |(id, queued)| if queued == now { self.try_claim(at, id, now) } else { None };
         let judged =
             self.judge_claims(at, now).or_else(|| pool.fresh.and_then(fresh)).or_else(|| self.judge_victims(at));
         if judged.is_some() {

@@ -366,8 +366,8 @@ pub(crate) struct PoolState {
     pub(crate) shapes: Shapes,
     pub(crate) memo: Memo<Option<(Rank, Candidate)>>,
     pub(crate) claims: Claims,
-    /// The ticket that was just queued, and tries at once.
-    pub(crate) fresh: Option<Id>,
+    /// The ticket that was just queued, and tries at once, and when that was.
+    pub(crate) fresh: Option<(Id, Time)>,
     /// Nodes where somebody has a hold.
     pub(crate) held: BTreeSet<NodeId>,
     /// Nodes with a bounded burst that is running or over.

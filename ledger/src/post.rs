@@ -137,7 +137,7 @@ impl Ledger {
             silent: false,
         };
         self.enter(request, id);
-        self.pools[pool].fresh = Some(id);
+        self.pools[pool].fresh = Some((id, now));
         let shape = Shape { ask, borrow: request.borrow };
         self.take_ticket(TicketRecord { ticket, pool, leaf, shape, key, claim: None, hold: None, turned: None });
     }
