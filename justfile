@@ -23,6 +23,18 @@ bench *ARGS:
 streams RUNS="20000":
     HEADGATE_RUNS={{RUNS}} cargo test --release -p headgate-ledger --test model -- the_ledger_says
 
+# Every interleaving of what is made of atomics.
+loom:
+    RUSTFLAGS="--cfg loom" cargo test -p headgate-sync --lib --release --target-dir target/loom
+
+# How fast the engine decides, commits and is looked at.
+measure:
+    cargo test --release -p headgate-scheduler --lib -- --ignored --nocapture --test-threads 1 engine::tests::measure
+
+# Servers killed under load, so many of them.
+crashes ROUNDS="60":
+    HEADGATE_TEST_CRASH_ROUNDS={{ROUNDS}} cargo test -p headgate-scheduler --lib every_answer_survives
+
 # Known vulnerabilities in what is depended on; needs the network.
 advisories:
     cargo deny check advisories
