@@ -10,6 +10,7 @@ use crate::decision::{Explanation, Holding, LevelNumbers, Refusal, Standing};
 use crate::ledger::{Ledger, PoolIndex};
 use crate::name::TenantPath;
 use crate::pool::{Counters, Leaf, NO_LIMIT, NodeId, ROOT, Set, Slot};
+use crate::queue::TicketKey;
 use crate::request::{Ended, Id, Lease, Request, State, Ticket};
 use crate::share::Share;
 use crate::time::Time;
@@ -211,41 +212,28 @@ impl Ledger {
         let Some(at) = self.pool_index(pool) else { return Vec::new() };
         let pool = self.pool_at(at);
         let mut shares: std::collections::HashMap<NodeId, Share, foldhash::fast::FixedState> = Default::default();
-        let mut ranked: Vec<_> = self
-            .tickets
-            .values()
-            .filter(|record| record.pool == at)
-            .map(|record| {
-                let hold = record.hold.and_then(|node| pool.node(node).hold).map(|hold| hold.waits);
-                let first = match (record.claim, hold) {
-                    (Some(claim), _) => (0, Some(claim), None),
-                    (None, Some(waits)) => (1, None, Some(waits)),
-                    (None, None) => (2, None, None),
-                };
-                let leaf = Leaf::at(record.leaf);
-                let mut path: Vec<_> = pool
-                    .up(record.leaf)
-                    .take_while(|node| *node != ROOT)
-                    .map(|node| {
-                        let within = pool.within(&Set::Now, &leaf, &record.shape.ask, node, |_| true);
-                        let share = *shares.entry(node).or_insert_with(|| pool.share(node, now));
-                        (!within, pool.node(node).weight == 0, share, node)
-                    })
-                    .collect();
-                path.reverse();
-                (record.ticket.silent, first, path, record.key)
-            })
-            .collect();
-        ranked.sort_by(|a, b| {
-            (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| {
-                let parted = a.2.iter().zip(&b.2).find(|(x, y)| x.3 != y.3);
-                match parted {
-                    Some((x, y)) => (x.0, x.1, x.2, a.3).cmp(&(y.0, y.1, y.2, b.3)),
-                    None => a.3.cmp(&b.3),
-                }
-            })
-        });
-        ranked.into_iter().map(|(_, _, _, key)| key.id).collect()
+        let mut groups: std::collections::BTreeMap<_, Vec<Queued>> = Default::default();
+        for record in self.tickets.values().filter(|record| record.pool == at) {
+            let hold = record.hold.and_then(|node| pool.node(node).hold).map(|hold| hold.waits);
+            let first = match (record.claim, hold) {
+                (Some(claim), _) => (0, Some(claim), None),
+                (None, Some(waits)) => (1, None, Some(waits)),
+                (None, None) => (2, None, None),
+            };
+            let leaf = Leaf::at(record.leaf);
+            let mut path: Vec<_> = pool
+                .up(record.leaf)
+                .take_while(|node| *node != ROOT)
+                .map(|node| {
+                    let within = pool.within(&Set::Now, &leaf, &record.shape.ask, node, |_| true);
+                    let share = *shares.entry(node).or_insert_with(|| pool.share(node, now));
+                    (node, (!within, pool.node(node).weight == 0, share))
+                })
+                .collect();
+            path.reverse();
+            groups.entry((record.ticket.silent, first)).or_default().push(Queued { path, key: record.key });
+        }
+        groups.into_values().flat_map(|group| merged(group, 0)).map(|ticket| ticket.key.id).collect()
     }
 
     /// A ticket's place in its pool by dispatch order, counted from 1.
@@ -350,4 +338,39 @@ impl Ledger {
 
 fn units(amount: i64) -> Amount {
     Amount::try_from(amount).unwrap_or(0)
+}
+
+/// A ticket with how each node of its path stands for it, from the top.
+struct Queued {
+    path: Vec<(NodeId, (bool, bool, Share))>,
+    key: TicketKey,
+}
+
+/// Tickets under a node, in the order of dispatch: each child is represented by the one that it puts forward next. By
+/// themselves tickets have no order, since a later one of a line may stay within a guarantee that an earlier does not.
+fn merged(mut tickets: Vec<Queued>, depth: usize) -> Vec<Queued> {
+    use std::cmp::Reverse;
+    if tickets.iter().all(|ticket| ticket.path.len() <= depth) {
+        tickets.sort_unstable_by_key(|ticket| ticket.key);
+        return tickets;
+    }
+    let mut children: std::collections::BTreeMap<NodeId, Vec<Queued>> = Default::default();
+    for ticket in tickets {
+        let child = ticket.path.get(depth).map_or(ROOT, |(node, _)| *node);
+        children.entry(child).or_default().push(ticket);
+    }
+    let rank = |ticket: &Queued| (ticket.path.get(depth).map(|(_, rank)| *rank), ticket.key);
+    let mut lines: Vec<_> =
+        children.into_values().map(|child| merged(child, depth + 1).into_iter().peekable()).collect();
+    let mut heads: std::collections::BinaryHeap<_> = lines
+        .iter_mut()
+        .enumerate()
+        .filter_map(|(line, tickets)| Some(Reverse((rank(tickets.peek()?), line))))
+        .collect();
+    let mut order = Vec::new();
+    while let Some(Reverse((_, line))) = heads.pop() {
+        order.extend(lines[line].next());
+        heads.extend(lines[line].peek().map(|ticket| Reverse((rank(ticket), line))));
+    }
+    order
 }

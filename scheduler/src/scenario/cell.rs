@@ -186,12 +186,12 @@ impl VirtualCell {
 
     fn post(&mut self, entry: Entry) {
         self.ledger.post(self.now, &entry);
-        match &entry {
-            Entry::Admitted { id, .. } | Entry::Dispatched { id, .. } => self.admitted.push(*id),
-            Entry::Ended { id, end: _ } => {
-                self.waiting.remove(id);
+        match Turn::of(&entry) {
+            Some(Turn::Admitted(id) | Turn::Dispatched(id)) => self.admitted.push(id),
+            Some(Turn::Ended(id, _)) => {
+                self.waiting.remove(&id);
             }
-            _ => {}
+            None => {}
         }
         self.journal.push((self.now, entry));
     }
@@ -229,12 +229,9 @@ impl VirtualCell {
                         format!("more than {DUE_ENTRIES_MAX} entries are due at one instant; the last is {entry:?}");
                     return self.violations.push(Violation { invariant: "convergence", what });
                 }
-                let dispatched = match &entry {
-                    Entry::Dispatched { id, .. } => Some(*id),
-                    _ => None,
-                };
+                let turn = Turn::of(&entry);
                 self.post(entry);
-                if let Some(id) = dispatched
+                if let Some(Turn::Dispatched(id)) = turn
                     && let Some(work) = self.waiting.remove(&id)
                 {
                     self.started(id, work);
@@ -251,18 +248,40 @@ impl VirtualCell {
     }
 }
 
-/// Leases that were admitted from the queue, in order.
-pub fn dispatched(journal: &[(Time, Entry)]) -> impl Iterator<Item = Id> + '_ {
-    journal.iter().filter_map(|(_, entry)| match entry {
-        Entry::Dispatched { id, .. } => Some(*id),
-        _ => None,
-    })
+/// What an entry means for the work that a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It may start, as it was asked for.
+    Admitted(Id),
+    /// It may start, after it waited.
+    Dispatched(Id),
+    /// It is over, or will not start.
+    Ended(Id, End),
 }
 
-/// Leases that were revoked, in order.
-pub fn revoked(journal: &[(Time, Entry)]) -> impl Iterator<Item = Id> + '_ {
-    journal.iter().filter_map(|(_, entry)| match entry {
-        Entry::Ended { id, end: End::Revoked } => Some(*id),
-        _ => None,
-    })
+impl Turn {
+    /// The turn that an entry is; none where work goes on as it was.
+    pub fn of(entry: &Entry) -> Option<Self> {
+        match entry {
+            Entry::Admitted { id, .. } => Some(Self::Admitted(*id)),
+            Entry::Dispatched { id, .. } => Some(Self::Dispatched(*id)),
+            Entry::Ended { id, end } => Some(Self::Ended(*id, *end)),
+            Entry::Configured(_)
+            | Entry::Queued { .. }
+            | Entry::Confirmed { .. }
+            | Entry::Renewed { .. }
+            | Entry::Resized { .. }
+            | Entry::Claimed { .. }
+            | Entry::ClaimExtended { .. }
+            | Entry::ClaimDropped { .. }
+            | Entry::LetOff { .. }
+            | Entry::HoldsPassed { .. }
+            | Entry::Silenced { .. }
+            | Entry::BudgetTurned { .. }
+            | Entry::BurstOver { .. }
+            | Entry::MemberGone { .. }
+            | Entry::Drained { .. }
+            | Entry::Resumed => None,
+        }
+    }
 }

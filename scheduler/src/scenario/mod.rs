@@ -11,7 +11,7 @@ mod run;
 
 use std::path::Path;
 
-pub use cell::{VirtualCell, Work, dispatched, revoked};
+pub use cell::{Turn, VirtualCell, Work};
 pub use file::REPEAT_MAX;
 pub use report::{Failure, Mismatch, Report, TestResult, Tested};
 

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use headgate_ledger::{
-    Amounts, Change, Close, Explanation, Id, Outcome, Pool, Reason, Refusal, Request, Source, Standing, State, Tenant,
+    Amounts, Change, Close, End, Explanation, Id, Outcome, Pool, Reason, Refusal, Request, Source, Standing, State,
+    Tenant,
 };
 
-use super::cell::{VirtualCell, dispatched, revoked};
+use super::cell::{Turn, VirtualCell};
 use super::file::{Acquire, Action, BudgetExpect, ErrorWord, Expect, LeaseWord, OUTCOMES, Scenario, Step};
 use super::report::{Failure, Mismatch};
 use crate::config::{PoolShape, Problem, TenantChange, format_amount, format_span};
@@ -334,8 +335,10 @@ impl Runner<'_> {
     /// What happened since a step last moved time or acted.
     fn check_happened(&self, expect: &Expect, findings: &mut Findings) {
         let since = self.cell.journal().get(self.mark..).unwrap_or_default();
+        let turns = since.iter().filter_map(|(_, entry)| Turn::of(entry));
         if let Some(expected) = &expect.admitted {
-            let got: Vec<_> = dispatched(since).map(|id| self.name(id)).collect();
+            let dispatched = |turn| if let Turn::Dispatched(id) = turn { Some(self.name(id)) } else { None };
+            let got: Vec<_> = turns.clone().filter_map(dispatched).collect();
             if *expected != got {
                 findings.differs("admitted, in order", listed(expected), listed(&got));
                 let missing = expected.iter().find(|id| !got.contains(id));
@@ -349,7 +352,8 @@ impl Runner<'_> {
             }
         }
         if let Some(expected) = &expect.revoked {
-            self.compare_sets("revoked", expected, revoked(since), findings);
+            let revoked = |turn| if let Turn::Ended(id, End::Revoked) = turn { Some(id) } else { None };
+            self.compare_sets("revoked", expected, turns.filter_map(revoked), findings);
         }
     }
 

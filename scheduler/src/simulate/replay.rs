@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use headgate_ledger::{
-    Amount, Change, End, Entry, Id, Members, Name, Outcome, Quota, Request, RequestId, Resource, SPAN_MAX, Tenant,
-    TenantPath, Time, Violation,
+    Amount, Change, End, Id, Members, Name, Outcome, Quota, Request, RequestId, Resource, SPAN_MAX, Tenant, TenantPath,
+    Time, Violation,
 };
 
 use super::summary::{JobOutcome, Summary, TenantOutcome, hundredths, summarize};
 use super::timeline::Timeline;
 use super::trace::{Job, Trace};
 use crate::config::Objects;
-use crate::scenario::{VirtualCell, Work};
+use crate::scenario::{Turn, VirtualCell, Work};
 
 /// With nothing running, and nothing admitted for so long, what waits will not be admitted any more.
 const WAITING_IN_VAIN: Duration = Duration::from_secs(366 * 86_400);
@@ -25,6 +25,16 @@ pub struct Replay {
     pub pool: Name,
     /// Whether the ledger's invariants are checked after every instant. It takes many times as long.
     pub audits: bool,
+}
+
+impl Replay {
+    /// Jobs ask the pool `default`, or where there is none of that name the only one; none where that is not clear.
+    pub fn of(objects: &Objects) -> Option<Self> {
+        let default = objects.pools.iter().find(|pool| pool.name.as_str() == "default");
+        let only = if let [only] = &objects.pools[..] { Some(only) } else { None };
+        let pool = default.or(only)?.name.clone();
+        Some(Self { pool, audits: false })
+    }
 }
 
 /// What a replay came to.
@@ -299,10 +309,10 @@ impl Simulator<'_> {
             self.entries += journal.len() as u64;
             let mut again = Vec::new();
             for (time, entry) in &journal {
-                match entry {
-                    Entry::Admitted { id, .. } | Entry::Dispatched { id, .. } => self.started(*time, *id),
-                    Entry::Ended { id, end } => again.extend(self.ended(*time, *id, *end)),
-                    _ => {}
+                match Turn::of(entry) {
+                    Some(Turn::Admitted(id) | Turn::Dispatched(id)) => self.started(*time, id),
+                    Some(Turn::Ended(id, end)) => again.extend(self.ended(*time, id, end)),
+                    None => {}
                 }
             }
             for number in again {

@@ -1,7 +1,5 @@
 //! Small traces whose figures can be reckoned by hand.
 
-use headgate_ledger::Name;
-
 use super::{Replay, Replayed, Summary, Trace, html, replay};
 use crate::config::Config;
 
@@ -14,7 +12,7 @@ fn replayed_whole(config: &str, jobs: &str) -> Replayed {
     let text = format!("id,tenant,submit,duration,priority,cpu\n{jobs}");
     let trace = Trace::read_csv("t", text.as_bytes()).unwrap_or_else(|problems| panic!("{problems}"));
     // Checking all invariants after every instant takes long in a debug build.
-    let options = Replay { pool: Name::parse("default").expect("a name"), audits: jobs.lines().count() < 20 };
+    let options = Replay { audits: jobs.lines().count() < 20, ..Replay::of(&config.objects).expect("a pool") };
     let replayed = replay(&config.objects, &trace, &options).expect("a replay");
     assert_eq!(replayed.violations, []);
     replayed
@@ -108,4 +106,18 @@ fn the_report_is_one_page_that_needs_nothing_else() {
     }
     let nothing = replayed_whole(FOUR, "1,a,0,10,0,9\n");
     assert!(html("nothing", &nothing).contains("Jobs over time"), "also where nothing ran");
+}
+
+#[test]
+fn jobs_ask_the_pool_that_is_meant() {
+    for (pools, expected) in [
+        ("[{name: default}, {name: b}]", Some("default")),
+        ("[{name: b}]", Some("b")),
+        ("[{name: a}, {name: b}]", None),
+        ("[]", None),
+    ] {
+        let config = Config::parse("f", &format!("pools: {pools}")).expect("a configuration");
+        let pool = Replay::of(&config.objects).map(|replay| replay.pool);
+        assert_eq!(pool.as_ref().map(|pool| pool.as_str()), expected, "{pools}");
+    }
 }

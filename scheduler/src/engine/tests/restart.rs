@@ -15,7 +15,7 @@ fn often() -> EngineSettings {
 }
 
 /// Requests and releases, in batches and alone, from a seed.
-async fn work(stage: &Stage, seed: u64, steps: u64) {
+pub(super) async fn work(stage: &Stage, seed: u64, steps: u64) {
     let members = stage.engine.peek(&main_cell(), |view| view.tenant("a").is_some_and(|a| a.members.is_some()));
     let members = members.expect("a cell");
     let mut random = seed;

@@ -1,5 +1,6 @@
 //! What watchers are told.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,5 +128,44 @@ async fn many_wait_and_each_is_told_of_its_own() {
     for waits in waits {
         let (id, answer) = waits.await.expect("joined");
         assert_eq!(answer.expect("admitted").id(), Some(id));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_watcher_makes_of_what_it_is_told_is_what_is_there() {
+    for seed in 0..6 {
+        let settings = EngineSettings { watcher_messages_max: 100_000, ..EngineSettings::default() };
+        let stage = begin(settings, &MemoryStore::default()).await;
+        super::restart::work(&stage, seed, 30).await;
+        let mut watch = stage.engine.watch(&main_cell(), Filter::all(Scope::All), None).await.expect("a watch");
+        super::restart::work(&stage, seed + 100, 60).await;
+        let (sequence, there) = stage
+            .engine
+            .read(&main_cell(), |view| {
+                let leases = view.leases().map(|lease| (lease.id, (lease.state(), lease.holder.clone())));
+                let tickets = view.tickets().map(|ticket| (ticket.id, (State::Waiting, ticket.holder.clone())));
+                (view.sequence(), leases.chain(tickets).collect::<BTreeMap<_, _>>())
+            })
+            .await
+            .expect("a cell");
+        let mut made = BTreeMap::new();
+        let mut last = 0;
+        while watch.up_to().is_none_or(|up_to| up_to < sequence) {
+            let (at, stands) = match watch.next().await.expect("told") {
+                Told::Present { sequence, stands, .. } => (sequence, stands),
+                Told::Happened(happened) => {
+                    assert!(happened.sequence > last, "in order, and once");
+                    (happened.sequence, happened.events.into_iter().map(|event| event.after).collect())
+                }
+            };
+            last = at;
+            for stands in stands {
+                match stands.state() {
+                    State::Ended(_) => made.remove(&stands.id()),
+                    state => made.insert(stands.id(), (state, stands.holder().cloned())),
+                };
+            }
+        }
+        assert_eq!(made, there, "seed {seed}");
     }
 }
