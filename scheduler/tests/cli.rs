@@ -21,6 +21,15 @@ tenants:
   - {name: b, quota: {default: {guaranteed: {cpu: 5}, limit: {cpu: 8}}}}
 ";
 
+/// The same, with a time to live that a loaded machine does not use up while a server starts.
+const PATIENT: &str = "
+pools: [{name: default, capacity: {cpu: 10}, grace: 2s, lease_ttl: 20s, confirm_within: 6s, ticket_ttl: 6s}]
+classes: {SMALL: {guaranteed: {cpu: 1}}}
+tenants:
+  - {name: a, quota: {default: {guaranteed: {cpu: 5}}}}
+  - {name: b, quota: {default: {guaranteed: {cpu: 5}, limit: {cpu: 8}}}}
+";
+
 /// Waits until something holds, at most as long as a loaded machine may take.
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(30);
@@ -162,8 +171,7 @@ fn a_signal_ends_waiting_and_the_ticket() {
 
 #[test]
 fn a_server_that_comes_back_finds_its_runners() {
-    // The time that the server is away counts against a runner, and a loaded machine takes its time to start one.
-    let mut server = Served::start(&TWO.replace("lease_ttl: 6s", "lease_ttl: 20s"));
+    let mut server = Served::start(PATIENT);
     let child = server.command("run -t a --cpu 2 -- sleep 8").stderr(Stdio::piped()).spawn().expect("headgate");
     let leases = |server: &Served| answer(server, "get leases -o json").1["items"].as_array().map(Vec::len);
     until("the lease", || leases(&server) == Some(1));
