@@ -10,7 +10,7 @@ use crate::entry::Entry;
 use crate::ledger::{Ledger, PoolIndex, TicketRecord};
 use crate::pool::{Ask, Counters, Effect, Empty, Leaf, Node, NodeId, PoolState, ROOT, Set, Slot, UNMADE};
 use crate::queue::{Shape, TicketKey};
-use crate::reclaim::ClaimKey;
+use crate::reclaim::{ClaimKey, Plan};
 use crate::request::{Id, ReasonCode};
 use crate::share::Share;
 use crate::time::Time;
@@ -396,6 +396,7 @@ impl Ledger {
         for hold in holds {
             if let Some(record) = self.tickets.get(&hold.ticket)
                 && record.claim.is_none()
+                && !record.ticket.silent
                 && self.admissible(at, record, hold.waits, now)
             {
                 return Some(self.candidate(at, record));
@@ -606,12 +607,45 @@ impl Ledger {
             let middle = least + (most - least).div_ceil(2);
             let ask = one.ask.times(middle);
             let asker = Asker { ask: &ask, ..*one };
-            if self.findings(at, &asker, now, true).is_empty() {
+            let taken = one.ask.times(middle - 1);
+            if self.findings(at, &asker, now, true).is_empty() && !self.is_last_held(at, &asker, &taken) {
                 least = middle;
             } else {
                 most = middle - 1;
             }
         }
         least
+    }
+
+    /// Whether the last of the instances that are asked for would be held for another once the others are taken: they
+    /// may be what blocks a claim's ticket, or one that has its hold.
+    fn is_last_held(&self, at: PoolIndex, asker: &Asker<'_>, taken: &Ask) -> bool {
+        let pool = self.pool_at(at);
+        if pool.claims.order.is_empty() && pool.held.is_empty() {
+            return false;
+        }
+        let start = asker.leaf.unmade.as_ref().map_or(asker.leaf.node, |unmade| unmade.parent);
+        let mut plan = Plan::on(Set::Now);
+        plan.add(pool, start, taken, 1);
+        let path: Vec<NodeId> = pool.up(start).collect();
+        let own = |slot: Slot| {
+            pool.capacity(slot).is_some()
+                && pool.within(&Set::Now, asker.leaf, asker.ask, asker.leaf.node, |other| other == slot)
+        };
+        let stands = |leaf: NodeId, ask: &Ask, at: Option<NodeId>| {
+            pool.blocked(&plan, &Leaf::at(leaf), ask).into_iter().any(|(node, slot)| {
+                at.is_none_or(|at| at == node) && path.contains(&node) && asker.ask.of(slot) > 0 && !own(slot)
+            })
+        };
+        let claims = pool.claims.order.iter().filter(|(key, _)| Some(**key) != asker.own_claim);
+        let mut claims = claims.map(|(_, claim)| claim);
+        claims.any(|claim| stands(claim.leaf, &claim.ask, None))
+            || path.iter().any(|node| {
+                let hold = pool.node(*node).hold.filter(|hold| hold.waits < asker.waits);
+                let record = hold.and_then(|hold| self.tickets.get(&hold.ticket));
+                record
+                    .filter(|record| record.ticket.id != asker.waits.1)
+                    .is_some_and(|record| stands(record.leaf, &record.shape.ask, Some(*node)))
+            })
     }
 }

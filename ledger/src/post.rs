@@ -289,8 +289,8 @@ impl Ledger {
         }
     }
 
+    /// Its hold and its claim are judged with the others', when the pool comes to rest: nobody slips in between.
     fn silence(&mut self, id: Id) {
-        self.lose_hold(id);
         let Some(record) = self.tickets.get_mut(&id) else { return };
         let pool = &mut self.pools[record.pool];
         for (at, timer) in ticket_timers(pool, &record.ticket) {
