@@ -159,6 +159,9 @@ async fn what_a_watcher_makes_of_what_it_is_told_is_what_is_there() {
                 }
             };
             last = at;
+            if at > sequence {
+                break; // what fell due after the ledger was looked at
+            }
             for stands in stands {
                 match stands.state() {
                     State::Ended(_) => made.remove(&stands.id()),
