@@ -158,10 +158,11 @@ pub fn replay(objects: &Objects, trace: &Trace, options: &Replay) -> Result<Repl
     Ok(Replayed { summary, violations, timelines, waits_s })
 }
 
-/// The product of a tenant's weight and those above it. What the configuration does not name weighs one.
+/// The product of a tenant's weight and those above it. What the configuration does not name weighs one, and so does
+/// zero, as in shares.
 fn weight(weights: &HashMap<&TenantPath, u32>, path: &TenantPath) -> f64 {
     std::iter::successors(Some(path.clone()), TenantPath::parent)
-        .filter_map(|path| weights.get(&path).copied())
+        .filter_map(|path| weights.get(&path).copied().filter(|weight| *weight > 0))
         .map(|weight| f64::from(weight) / f64::from(Tenant::WEIGHT_ONE))
         .product()
 }
