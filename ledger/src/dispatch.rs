@@ -102,6 +102,21 @@ impl Gate {
 }
 
 impl Ledger {
+    /// Whether plainly nothing stands against an asker: what is asked first, and is so of most.
+    pub(crate) fn is_free(&self, at: PoolIndex, asker: &Asker<'_>) -> bool {
+        let pool = self.pool_at(at);
+        if asker.leaf.unmade.is_some() || pool.spec.paused || !pool.claims.order.is_empty() || !pool.held.is_empty() {
+            return false;
+        }
+        let here = pool.node(asker.leaf.node);
+        let plain = asker.borrow && !here.inactive && !here.bounded;
+        let first = pool.spec.order == Order::Backfill || here.queue.order.is_empty();
+        plain
+            && first
+            && pool.has_room(asker.leaf.node, asker.ask)
+            && (!here.budgeted || self.budgets_against(at, asker.leaf.node, asker.ask).is_empty())
+    }
+
     /// Everything that stands against an asker just now, the one that decides first; or only that one.
     pub(crate) fn findings(&self, at: PoolIndex, asker: &Asker<'_>, now: Time, only_first: bool) -> Vec<Finding> {
         let mut found = Vec::new();
@@ -580,7 +595,7 @@ impl Ledger {
             return most;
         }
         let leaf = Leaf::at(record.leaf);
-        let one = self.ask_of(at, &record.ticket.resources, 1);
+        let one = self.pool_at(at).ask_of(&record.ticket.resources, 1);
         let asker = Asker {
             leaf: &leaf,
             ask: &one,

@@ -97,8 +97,6 @@ pub(crate) struct TenantState {
     pub(crate) made: bool,
     pub(crate) budgets: Vec<BudgetState>,
     pub(crate) requests: Map<RequestId, Id>,
-    /// Leases and tickets of its subtree, in every pool.
-    pub(crate) holding: u64,
     /// Since when a member has held nothing.
     pub(crate) idle: Option<Time>,
     pub(crate) revision: u64,
@@ -205,8 +203,10 @@ impl Ledger {
         if let Some(known) = self.decided(now, &leaf, at, request)? {
             return Ok(known);
         }
-        self.check_request(request)?;
-        Ok(self.decide(now, at, &leaf, request, Id(self.next_id)))
+        self.check_request(at, &leaf, request)?;
+        let resources = self.with_implied(at, &request.resources);
+        self.check_countable(at, &resources, request.count)?;
+        Ok(self.decide(now, at, &leaf, request, &resources, Id(self.next_id)))
     }
 
     /// Asks for the confirmation of a lease; nothing to post where it was confirmed before.
@@ -262,10 +262,9 @@ impl Ledger {
         if more.is_empty() {
             return Ok(Amendment { entry: resized(None), reasons: Vec::new() });
         }
-        self.check_names(record.pool, &more)?;
+        self.check_countable(record.pool, &more, record.lease.count)?;
         let leaf = Leaf::at(record.leaf);
-        let ask = self.ask_of(record.pool, &more, record.lease.count);
-        self.check_countable(record.pool, &ask)?;
+        let ask = self.pool_at(record.pool).ask_of(&more, record.lease.count);
         if record.victim.is_some() {
             let mut finding = Finding::of(ReasonCode::HeldForAnother, record.leaf);
             finding.slot = ask.0.first().map(|(slot, _)| *slot);
@@ -497,7 +496,7 @@ impl Ledger {
     }
 
     /// Everything that makes a request malformed.
-    fn check_request(&self, request: &Request) -> Result<(), Refusal> {
+    fn check_request(&self, at: PoolIndex, leaf: &Leaf, request: &Request) -> Result<(), Refusal> {
         let bad = |field, why: String| Err(Refusal::Invalid { field, why });
         if request.resources.iter().all(|(_, amount)| amount == 0) {
             return bad("resources", "nothing is asked for: name at least one resource above zero".into());
@@ -525,29 +524,15 @@ impl Ledger {
             return bad("labels", format!("a name or value is longer than {LABEL_BYTES_MAX} bytes"));
         }
         check_total("resources", &request.resources, request.count)?;
-        let most = self.max_priority(&request.tenant);
-        if most.is_some_and(|most| request.priority > most) {
+        let start = leaf.unmade.as_ref().map_or(leaf.node, |unmade| unmade.parent);
+        let most = self.pool_at(at).node(start).max_priority;
+        if request.priority > most {
             return bad(
                 "priority",
-                format!("{} is above what {} may ask for, {}", request.priority, request.tenant, most.unwrap_or(0)),
+                format!("{} is above what {} may ask for, {most}", request.priority, request.tenant),
             );
         }
         Ok(())
-    }
-
-    /// The least `max_priority` on a tenant's path.
-    fn max_priority(&self, tenant: &TenantPath) -> Option<i32> {
-        let mut least = None;
-        let mut path = Some(tenant.clone());
-        while let Some(here) = path.filter(|path| !path.is_root()) {
-            let said = self.tenant(here.as_str()).and_then(|tenant| tenant.max_priority);
-            least = match (least, said) {
-                (Some(a), Some(b)) => Some(std::cmp::min(a, b)),
-                (a, b) => a.or(b),
-            };
-            path = here.parent();
-        }
-        least
     }
 
     /// A request's amounts per instance, with what the pool adds.
@@ -561,46 +546,28 @@ impl Ledger {
         Amounts::merged(merged)
     }
 
-    /// What so many instances ask for, in the terms of the pool's tables. A resource that the pool does not know
-    /// binds nobody, and is left out.
-    pub(crate) fn ask_of(&self, at: PoolIndex, resources: &Amounts, count: u32) -> Ask {
+    /// Whether so many instances can be counted, in the terms of the pool's tables.
+    fn check_countable(&self, at: PoolIndex, resources: &Amounts, count: u32) -> Result<(), Refusal> {
         let pool = self.pool_at(at);
-        Ask(resources
-            .iter()
-            .filter(|(_, amount)| *amount > 0)
-            .filter_map(|(name, amount)| {
-                let slot = pool.slot(name.as_str())?;
-                Some((slot, (amount as i64).saturating_mul(i64::from(count))))
-            })
-            .collect())
-    }
-
-    fn check_names(&self, at: PoolIndex, resources: &Amounts) -> Result<(), Refusal> {
-        let pool = self.pool_at(at);
-        let unknown = resources.iter().filter(|(name, _)| pool.slot(name.as_str()).is_none()).count();
+        let mut unknown = 0;
+        for (slot, name, amount) in pool.placed(resources) {
+            let Some(slot) = slot else {
+                unknown += 1;
+                continue;
+            };
+            let held = pool.node(ROOT).cell(slot).tallies()[0].usage;
+            if held.saturating_add(amount.saturating_mul(count.into())) > HELD_MAX {
+                return Err(Refusal::Invalid {
+                    field: "resources",
+                    why: format!("pool {} would hold more than can be counted of {name}", pool.spec.name),
+                });
+            }
+        }
         if pool.slots.len() + unknown > SLOTS_MAX {
             return Err(Refusal::Invalid {
                 field: "resources",
                 why: format!("pool {} knows {SLOTS_MAX} resources already, as many as it can", pool.spec.name),
             });
-        }
-        Ok(())
-    }
-
-    fn check_countable(&self, at: PoolIndex, ask: &Ask) -> Result<(), Refusal> {
-        let pool = self.pool_at(at);
-        for (slot, amount) in &ask.0 {
-            let usage = pool.node(ROOT).cell(*slot).tallies()[0].usage;
-            if usage + amount > HELD_MAX {
-                return Err(Refusal::Invalid {
-                    field: "resources",
-                    why: format!(
-                        "pool {} would hold more than can be counted of {}",
-                        pool.spec.name,
-                        pool.known(*slot).map_or("it", |known| known.name.as_str())
-                    ),
-                });
-            }
         }
         Ok(())
     }
@@ -613,12 +580,18 @@ impl Ledger {
     }
 
     /// Decides on a request that is well-formed and new.
-    pub(crate) fn decide(&self, now: Time, at: PoolIndex, leaf: &Leaf, request: &Arc<Request>, id: Id) -> Decision {
+    pub(crate) fn decide(
+        &self,
+        now: Time,
+        at: PoolIndex,
+        leaf: &Leaf,
+        request: &Arc<Request>,
+        resources: &Amounts,
+        id: Id,
+    ) -> Decision {
         let pool = self.pool_at(at);
         let enforce = self.enforced(at, leaf, request);
-        let resources = self.with_implied(at, &request.resources);
-        let one = self.ask_of(at, &resources, 1);
-        let ask = if request.min_count == 1 { one.clone() } else { one.times(request.min_count) };
+        let ask = pool.ask_of(resources, request.min_count);
         let key = TicketKey::new(now, request.priority, pool.spec.age_step, id);
         let asker = Asker {
             leaf,
@@ -637,6 +610,7 @@ impl Ledger {
             let count = if request.min_count == request.count {
                 request.count
             } else {
+                let one = pool.ask_of(resources, 1);
                 let counts = request.min_count..=request.count;
                 self.most_of(at, &Asker { ask: &one, key: None, ..asker }, counts, now)
             };
@@ -689,6 +663,9 @@ impl Ledger {
     /// All that stands against an asker, in the order in which rules decide, and whether it stands against it for
     /// good. Nothing, in most cases, and then only that is asked.
     fn against(&self, at: PoolIndex, asker: &Asker<'_>, now: Time) -> (Vec<Finding>, bool) {
+        if self.is_free(at, asker) {
+            return (Vec::new(), false);
+        }
         let first = self.findings(at, asker, now, true);
         let Some(code) = first.first().map(|finding| finding.code) else { return (first, false) };
         if code == ReasonCode::Inactive {
@@ -768,9 +745,7 @@ impl Ledger {
     }
 
     pub(crate) fn is_empty_tenant(&self, path: &TenantPath) -> bool {
-        self.tenant_index(path.as_str())
-            .and_then(|index| self.tenant_at(index))
-            .is_none_or(|tenant| tenant.holding == 0)
+        self.tenant_index(path.as_str()).is_none_or(|index| self.holding(index) == 0)
     }
 }
 

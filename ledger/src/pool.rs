@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use crate::amount::AMOUNT_MAX;
+use crate::amount::{AMOUNT_MAX, Amounts};
 use crate::average::Average;
 use crate::burst::BurstState;
 use crate::config::{Burst, Enforce, Pool, ShareOf};
@@ -34,6 +34,8 @@ pub(crate) type Slot = u16;
 pub(crate) const NO_LIMIT: i64 = i64::MAX / 2;
 /// What a pool's leases and claims may hold of a resource altogether, so that counters cannot overflow.
 pub(crate) const HELD_MAX: i64 = 4 * AMOUNT_MAX as i64;
+/// Resources that are taken up the tree together.
+const CLIMB: usize = 8;
 /// Names of resources that a pool knows at once: a pool's nodes have a counter for each that they hold.
 pub(crate) const SLOTS_MAX: usize = 1024;
 
@@ -154,6 +156,10 @@ pub(crate) struct Node {
     pub(crate) bursting: BurstState,
     /// As said here or by the nearest above.
     pub(crate) enforce: Option<Enforce>,
+    /// The least `max_priority` here and above.
+    pub(crate) max_priority: i32,
+    /// It is a member that was made on first use, or one above it is.
+    pub(crate) made: bool,
     pub(crate) cells: Vec<Cell>,
     pub(crate) averages: Vec<Average>,
     /// Resources in which the plan of owners' claims leaves room in its guarantee.
@@ -202,6 +208,8 @@ impl Node {
             burst: None,
             bursting: BurstState::default(),
             enforce: None,
+            max_priority: i32::MAX,
+            made: false,
             cells: Vec::new(),
             averages: Vec::new(),
             room: 0,
@@ -394,6 +402,74 @@ impl PoolState {
         Some(self.slots[at].1)
     }
 
+    /// Amounts by the places of their resources; those of zero, which nobody counts, left out.
+    pub(crate) fn placed<'a>(
+        &'a self,
+        resources: &'a Amounts,
+    ) -> impl Iterator<Item = (Option<Slot>, &'a Resource, i64)> + 'a {
+        // Both are sorted by name, and mostly the next that is asked for is the next that is known.
+        let mut from = 0;
+        resources.iter().filter(|(_, amount)| *amount > 0).map(move |(name, amount)| {
+            let rest = &self.slots[from..];
+            let found = match rest.iter().take(2).position(|(known, _)| known == name) {
+                Some(at) => Ok(at),
+                None => rest.binary_search_by(|(known, _)| known.cmp(name)),
+            };
+            let (Ok(at) | Err(at)) = found;
+            from += at;
+            (found.is_ok().then(|| self.slots[from].1), name, amount as i64)
+        })
+    }
+
+    /// What so many instances ask for. A resource that the pool does not know binds nobody, and is left out.
+    pub(crate) fn ask_of(&self, resources: &Amounts, count: u32) -> Ask {
+        let placed = self.placed(resources);
+        Ask(placed.filter_map(|(slot, _, amount)| Some((slot?, amount.saturating_mul(count.into())))).collect())
+    }
+
+    /// Counts resources that a lease or a ticket of so many instances names, and says what it asks for.
+    pub(crate) fn name_resources(&mut self, resources: &Amounts, count: u32) -> Ask {
+        let new: Vec<_> =
+            self.placed(resources).filter(|(slot, ..)| slot.is_none()).map(|(_, name, _)| name.clone()).collect();
+        new.into_iter().for_each(|name| self.know(name));
+        let ask = self.ask_of(resources, count);
+        for (slot, _) in &ask.0 {
+            if let Some(known) = &mut self.known[usize::from(*slot)] {
+                known.named += 1;
+            }
+        }
+        ask
+    }
+
+    /// Gives a place to a resource that was not known.
+    fn know(&mut self, name: Resource) {
+        let known = Known { name: name.clone(), capacity: None, stored: false, configured: false, named: 0 };
+        let slot = match self.known.iter().position(Option::is_none) {
+            Some(free) => {
+                self.known[free] = Some(known);
+                free
+            }
+            None => {
+                self.known.push(Some(known));
+                self.known.len() - 1
+            }
+        };
+        let before = self.slots.partition_point(|(other, _)| *other < name);
+        self.slots.insert(before, (name, slot as Slot));
+    }
+
+    /// What was asked for is named no more; what nothing names any more is forgotten.
+    pub(crate) fn unname_resources(&mut self, ask: &Ask) {
+        for (slot, _) in &ask.0 {
+            let Some(known) = &mut self.known[usize::from(*slot)] else { continue };
+            known.named -= 1;
+            if known.named == 0 && !known.configured {
+                self.known[usize::from(*slot)] = None;
+                self.slots.retain(|(_, other)| other != slot);
+            }
+        }
+    }
+
     pub(crate) fn known(&self, slot: Slot) -> Option<&Known> {
         self.known.get(usize::from(slot)).and_then(Option::as_ref)
     }
@@ -456,6 +532,20 @@ impl PoolState {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// Whether what is asked for stays within every limit from a node up.
+    pub(crate) fn has_room(&self, leaf: NodeId, ask: &Ask) -> bool {
+        ask.0.iter().all(|(slot, amount)| {
+            let mut raise = *amount;
+            self.up(leaf).all(|id| {
+                let cell = self.node(id).cell(*slot);
+                let inner = cell.tallies[0].inner;
+                let after = (inner + raise).max(cell.unlendable);
+                raise = after - inner.max(cell.unlendable);
+                after <= cell.limit
+            })
+        })
     }
 
     /// Whether a request fits.
@@ -585,6 +675,63 @@ impl PoolState {
                 node.roomy = node.roomy.wrapping_add_signed(roomier);
             }
             next = (id != ROOT).then_some(node.parent);
+        }
+    }
+
+    /// A lease comes, or goes with a negative sign: `add` and `count` in one climb.
+    pub(crate) fn count_lease(&mut self, leaf: NodeId, ask: &Ask, sign: i64) {
+        // A few resources at a time: the more there is room for, the more must be cleared.
+        for (number, some) in ask.0.chunks(CLIMB).enumerate() {
+            self.count_some(leaf, some, sign, number == 0);
+        }
+        if ask.0.is_empty() {
+            self.count_some(leaf, &[], sign, true);
+        }
+    }
+
+    fn count_some(&mut self, leaf: NodeId, ask: &[(Slot, i64)], sign: i64, count: bool) {
+        let mut raises = [[0i64; 3]; CLIMB];
+        let mut leaf_rooms = [0i32; CLIMB];
+        let mut roomier = 0i32;
+        for (raise, (_, amount)) in raises.iter_mut().zip(ask) {
+            *raise = [sign * amount; 3];
+        }
+        let mut id = leaf;
+        loop {
+            let node = &mut self.nodes[id as usize];
+            node.stamp += 1;
+            if count {
+                node.running = node.running.wrapping_add_signed(sign);
+            }
+            let same = node.marked == 0;
+            let plan = if same { Set::Now } else { Set::Owners } as usize;
+            let mut rooms = 0i32;
+            for ((raise, leaf_room), (slot, amount)) in raises.iter_mut().zip(&mut leaf_rooms).zip(ask) {
+                let cell = node.cell_mut(*slot);
+                let (had_room, had_plan) = (cell.has_room(), cell.tallies[plan].inner < cell.guarantee);
+                for (raise, tally) in raise.iter_mut().zip(&mut cell.tallies).take(if same { 1 } else { 3 }) {
+                    let before = tally.inner.max(cell.unlendable);
+                    tally.inner += *raise;
+                    tally.usage += sign * amount;
+                    *raise = tally.inner.max(cell.unlendable) - before;
+                }
+                if same {
+                    *raise = [raise[0]; 3];
+                }
+                if id == leaf {
+                    *leaf_room = i32::from(cell.has_room()) - i32::from(had_room);
+                }
+                cell.leaves_with_room = cell.leaves_with_room.wrapping_add_signed(*leaf_room);
+                rooms += i32::from(cell.tallies[plan].inner < cell.guarantee) - i32::from(had_plan);
+            }
+            if id == ROOT {
+                return;
+            }
+            let room = node.room.wrapping_add_signed(rooms);
+            roomier += i32::from(room > 0) - i32::from(node.room > 0);
+            node.room = room;
+            node.roomy = node.roomy.wrapping_add_signed(roomier);
+            id = node.parent;
         }
     }
 

@@ -12,7 +12,7 @@ use crate::ledger::{
     BudgetState, ENDED_MAX, LeaseRecord, Ledger, PoolIndex, TenantIndex, TenantState, TicketRecord, Timer,
 };
 use crate::name::{Holder, TenantPath};
-use crate::pool::{Ask, Known, NodeId, PoolState, ROOT, Slot};
+use crate::pool::{Ask, NodeId, PoolState, ROOT, Slot};
 use crate::queue::{Shape, TicketKey};
 use crate::reclaim::{Claim, ClaimKey, VictimKey};
 use crate::request::{End, Ended, Id, Lease, ReasonCode, Request, Ticket};
@@ -101,7 +101,7 @@ impl Ledger {
         let Some((pool, leaf)) = self.take_place(request) else { return };
         self.next_id = self.next_id.max(id.0 + 1);
         let resources = self.with_implied(pool, &request.resources);
-        self.name_resources(pool, &resources);
+        let ask = self.pools[pool].name_resources(&resources, count);
         let confirmed = (!request.provisional).then_some(now);
         let lease = Lease {
             id,
@@ -116,16 +116,15 @@ impl Ledger {
             deadline: None,
             observed,
         };
-        self.enter(request, id);
-        self.grant(now, pool, leaf, lease);
+        self.enter(pool, leaf, request, id);
+        self.grant(now, pool, leaf, lease, ask);
     }
 
     fn queue_new(&mut self, now: Time, id: Id, request: &Arc<Request>) {
         let Some((pool, leaf)) = self.take_place(request) else { return };
         self.next_id = self.next_id.max(id.0 + 1);
         let resources = self.with_implied(pool, &request.resources);
-        self.name_resources(pool, &resources);
-        let ask = self.ask_of(pool, &resources, request.min_count);
+        let ask = self.pools[pool].name_resources(&resources, request.min_count);
         let key = TicketKey::new(now, request.priority, self.pools[pool].spec.age_step, id);
         let ticket = Ticket {
             id,
@@ -136,7 +135,7 @@ impl Ledger {
             heard: now,
             silent: false,
         };
-        self.enter(request, id);
+        self.enter(pool, leaf, request, id);
         self.pools[pool].fresh = Some((id, now));
         let shape = Shape { ask, borrow: request.borrow };
         self.take_ticket(TicketRecord { ticket, pool, leaf, shape, key, claim: None, hold: None, turned: None });
@@ -196,13 +195,13 @@ impl Ledger {
             deadline: None,
             observed: None,
         };
-        self.grant(now, record.pool, record.leaf, lease);
+        let ask = self.pools[record.pool].ask_of(&lease.resources, count);
+        self.grant(now, record.pool, record.leaf, lease, ask);
     }
 
     /// Counts a new lease, and charges it.
-    fn grant(&mut self, now: Time, pool: PoolIndex, leaf: NodeId, mut lease: Lease) {
+    fn grant(&mut self, now: Time, pool: PoolIndex, leaf: NodeId, mut lease: Lease, ask: Ask) {
         lease.expires = expiry(&self.pools[pool], &lease, now);
-        let ask = self.ask_of(pool, &lease.resources, lease.count);
         self.charge(pool, leaf, &ask);
         self.pools[pool].pass_averages(leaf, &ask, now);
         let charged = self.pools[pool].node(leaf).budgeted.then(|| self.total(pool, &ask));
@@ -214,8 +213,7 @@ impl Ledger {
     pub(crate) fn take_lease(&mut self, record: LeaseRecord) {
         let id = record.lease.id;
         let pool = &mut self.pools[record.pool];
-        pool.add(record.leaf, &record.ask, 1, true, true, true);
-        pool.count(record.leaf, 1, 0, 0);
+        pool.count_lease(record.leaf, &record.ask, 1);
         if let Some(key) = victim_key(&record.lease) {
             pool.nodes[record.leaf as usize].victims.insert(key);
         }
@@ -310,8 +308,7 @@ impl Ledger {
         let Some(record) = self.leases.get(&id) else { return };
         let (at, leaf, count, old, victim) =
             (record.pool, record.leaf, record.lease.count, record.ask.clone(), record.victim);
-        self.name_resources(at, resources);
-        let ask = self.ask_of(at, resources, count);
+        let ask = self.pools[at].name_resources(resources, count);
         let more = Ask(ask
             .0
             .iter()
@@ -329,8 +326,8 @@ impl Ledger {
         pool.add(leaf, &ask, 1, true, planned, planned);
         pool.pass_bursts(leaf, now);
         let Some(record) = self.leases.get_mut(&id) else { return };
-        let before = std::mem::replace(&mut record.lease.resources, resources.clone());
         record.ask = ask;
+        record.lease.resources = resources.clone();
         if observed.is_some() && record.lease.observed.is_none() {
             if let Some(key) = victim_key(&record.lease) {
                 self.pools[at].nodes[leaf as usize].victims.remove(&key);
@@ -346,13 +343,13 @@ impl Ledger {
                 .collect();
             *charged = Amounts::merged(summed);
         }
-        self.unname_resources(at, &before);
+        self.pools[at].unname_resources(&old);
     }
 
     fn end(&mut self, now: Time, id: Id, end: End) {
         let (request, holder, admitted) = if let Some(record) = self.leave_ticket(id) {
-            self.unname_resources(record.pool, &record.ticket.resources);
-            self.leave_tenants(now, &record.ticket.request.tenant);
+            self.pools[record.pool].unname_resources(&record.shape.ask);
+            self.leave_tenants(now, record.pool, record.leaf);
             (record.ticket.request, record.ticket.holder, false)
         } else if let Some(record) = self.leave_lease(now, id) {
             (record.lease.request, record.lease.holder, true)
@@ -372,16 +369,17 @@ impl Ledger {
         self.timers.remove(&(lease.expires, Timer::LeaseEnd(id)));
         let pool = &mut self.pools[*at];
         pool.pass_averages(*leaf, ask, now);
-        let planned = record.victim.is_none();
-        pool.add(*leaf, ask, -1, true, planned, planned);
-        pool.count(*leaf, -1, 0, -i64::from(!planned));
         if let Some(number) = record.victim {
+            pool.add(*leaf, ask, -1, true, false, false);
+            pool.count(*leaf, -1, 0, -1);
             pool.claims.victims.remove(&number);
             pool.unmark(*leaf);
             if let Some(deadline) = lease.deadline {
                 self.timers.remove(&(deadline, Timer::Deadline(id)));
                 self.timers.remove(&(deadline, Timer::AtOnce(id)));
             }
+        } else {
+            pool.count_lease(*leaf, ask, -1);
         }
         if let Some(key) = victim_key(lease) {
             pool.nodes[*leaf as usize].victims.remove(&key);
@@ -399,8 +397,8 @@ impl Ledger {
         {
             self.refund(*at, *leaf, charged, lease.admitted);
         }
-        self.unname_resources(*at, &record.lease.resources);
-        self.leave_tenants(now, &record.lease.request.tenant);
+        self.pools[*at].unname_resources(ask);
+        self.leave_tenants(now, *at, *leaf);
         Some(record)
     }
 
@@ -584,7 +582,7 @@ impl Ledger {
 
     /// Gives back what was charged in the running period, to a lease that was never confirmed.
     fn refund(&mut self, at: PoolIndex, leaf: NodeId, charged: &Amounts, admitted: Time) {
-        let charged = &self.ask_of(at, charged, 1);
+        let charged = &self.pools[at].ask_of(charged, 1);
         let mut refunds = Vec::new();
         self.each_budget(at, leaf, charged, |_, index, number, budget, amount| {
             if admitted >= budget.started {
@@ -625,19 +623,33 @@ impl Ledger {
     /// Where a request goes; makes the member it is of.
     fn take_place(&mut self, request: &Request) -> Option<(PoolIndex, NodeId)> {
         let pool = self.pool_index(request.pool.as_str())?;
-        if !self.by_path.contains_key(&request.tenant) {
+        let mut leaf = self.leaf(pool, &request.tenant).ok()?;
+        if leaf.unmade.is_some() {
             self.make_member(&request.tenant)?;
+            leaf = self.leaf(pool, &request.tenant).ok()?;
         }
-        let leaf = self.leaf(pool, &request.tenant).ok()?;
         Some((pool, leaf.node))
     }
 
     /// A request comes under its tenant and its holder.
-    fn enter(&mut self, request: &Request, id: Id) {
+    fn enter(&mut self, at: PoolIndex, leaf: NodeId, request: &Request, id: Id) {
         if let Some(holder) = &request.holder {
             self.holders.entry(holder.clone()).or_default().insert(id);
         }
-        self.enter_tenants(request, id);
+        let node = self.pools[at].node(leaf);
+        let (index, made) = (node.tenant, node.made);
+        if let Some(tenant) = index.and_then(|index| self.tenants[index as usize].as_mut()) {
+            tenant.requests.insert(request.id.clone(), id);
+        }
+        let mut next = index.filter(|_| made);
+        while let Some(index) = next {
+            let Some(tenant) = &mut self.tenants[index as usize] else { break };
+            next = tenant.parent;
+            if let Some(idle) = tenant.idle.take() {
+                let keep = tenant.parent.and_then(|parent| self.member_keep(parent)).unwrap_or_default();
+                self.timers.remove(&(idle.after(keep), Timer::MemberEnd(index)));
+            }
+        }
     }
 
     fn hand_over(&mut self, id: Id, old: Option<&Holder>, new: &Holder) {
@@ -656,37 +668,26 @@ impl Ledger {
         }
     }
 
-    /// Counts one more lease or ticket for a tenant and those above it.
-    fn enter_tenants(&mut self, request: &Request, id: Id) {
-        let mut next = self.by_path.get(&request.tenant).copied();
-        if let Some(tenant) = next.and_then(|index| self.tenants[index as usize].as_mut()) {
-            tenant.requests.insert(request.id.clone(), id);
-        }
+    /// A lease or a ticket left: a member that holds nothing any more goes after a while.
+    fn leave_tenants(&mut self, now: Time, at: PoolIndex, leaf: NodeId) {
+        let node = self.pools[at].node(leaf);
+        let mut next = node.tenant.filter(|_| node.made);
         while let Some(index) = next {
+            let idle = self.holding(index) == 0;
             let Some(tenant) = &mut self.tenants[index as usize] else { break };
-            tenant.holding += 1;
-            if let Some(idle) = tenant.idle.take() {
-                let keep = tenant.parent;
-                let keep = keep.and_then(|parent| self.member_keep(parent)).unwrap_or_default();
-                self.timers.remove(&(idle.after(keep), Timer::MemberEnd(index)));
+            next = tenant.parent;
+            if tenant.made && idle {
+                tenant.idle = Some(now);
+                let keep = next.and_then(|parent| self.member_keep(parent)).unwrap_or_default();
+                self.timers.insert((now.after(keep), Timer::MemberEnd(index)));
             }
-            next = self.tenants[index as usize].as_ref().and_then(|tenant| tenant.parent);
         }
     }
 
-    fn leave_tenants(&mut self, now: Time, path: &TenantPath) {
-        let mut next = self.by_path.get(path).copied();
-        while let Some(index) = next {
-            let Some(tenant) = &mut self.tenants[index as usize] else { break };
-            tenant.holding -= 1;
-            let (parent, idle) = (tenant.parent, tenant.made && tenant.holding == 0);
-            if idle {
-                tenant.idle = Some(now);
-                let keep = parent.and_then(|parent| self.member_keep(parent)).unwrap_or_default();
-                self.timers.insert((now.after(keep), Timer::MemberEnd(index)));
-            }
-            next = parent;
-        }
+    /// Leases and tickets of a tenant's subtree, in every pool.
+    pub(crate) fn holding(&self, index: TenantIndex) -> u64 {
+        let nodes = self.pools.iter().filter_map(|pool| Some(pool.node((*pool.of_tenant.get(index as usize)?)?)));
+        nodes.map(|node| node.running + node.waiting).sum()
     }
 
     pub(crate) fn member_keep(&self, parent: TenantIndex) -> Option<Duration> {
@@ -732,21 +733,21 @@ impl Ledger {
             made,
             budgets,
             requests: Default::default(),
-            holding: 0,
             idle: None,
             revision: self.posted,
         };
-        let index =
-            match self.tenants.iter().position(Option::is_none).filter(|_| self.by_path.len() < self.tenants.len()) {
-                Some(free) => {
-                    self.tenants[free] = Some(state);
-                    free as TenantIndex
-                }
-                None => {
-                    self.tenants.push(Some(state));
-                    (self.tenants.len() - 1) as TenantIndex
-                }
-            };
+        let free =
+            if self.by_path.len() < self.tenants.len() { self.tenants.iter().position(Option::is_none) } else { None };
+        let index = match free {
+            Some(free) => {
+                self.tenants[free] = Some(state);
+                free as TenantIndex
+            }
+            None => {
+                self.tenants.push(Some(state));
+                (self.tenants.len() - 1) as TenantIndex
+            }
+        };
         if let Some(parent) = parent.and_then(|parent| self.tenants[parent as usize].as_mut()) {
             parent.children += 1;
             parent.members += u32::from(made);
@@ -781,49 +782,6 @@ impl Ledger {
             pool.burst_ends.retain(|(_, other)| *other != node);
             pool.spare.push(node);
             ground.level(pool, parent);
-        }
-    }
-
-    /// Counts resources that a lease or ticket names; what the pool does not know gets a place.
-    pub(crate) fn name_resources(&mut self, at: PoolIndex, resources: &Amounts) {
-        let pool = &mut self.pools[at];
-        for (name, _) in resources.iter() {
-            let slot = match pool.slot(name.as_str()) {
-                Some(slot) => slot,
-                None => {
-                    let known =
-                        Known { name: name.clone(), capacity: None, stored: false, configured: false, named: 0 };
-                    let slot = match pool.known.iter().position(Option::is_none) {
-                        Some(free) => {
-                            pool.known[free] = Some(known);
-                            free as Slot
-                        }
-                        None => {
-                            pool.known.push(Some(known));
-                            (pool.known.len() - 1) as Slot
-                        }
-                    };
-                    let before = pool.slots.partition_point(|(other, _)| other < name);
-                    pool.slots.insert(before, (name.clone(), slot));
-                    slot
-                }
-            };
-            if let Some(known) = &mut pool.known[usize::from(slot)] {
-                known.named += 1;
-            }
-        }
-    }
-
-    fn unname_resources(&mut self, at: PoolIndex, resources: &Amounts) {
-        let pool = &mut self.pools[at];
-        for (name, _) in resources.iter() {
-            let Some(slot) = pool.slot(name.as_str()) else { continue };
-            let Some(known) = &mut pool.known[usize::from(slot)] else { continue };
-            known.named -= 1;
-            if known.named == 0 && !known.configured {
-                pool.known[usize::from(slot)] = None;
-                pool.slots.retain(|(_, other)| *other != slot);
-            }
         }
     }
 

@@ -115,7 +115,8 @@ impl Ledger {
             }
         }
         let idle: Vec<TenantIndex> = (0..self.tenants.len() as TenantIndex)
-            .filter(|index| self.tenant_at(*index).is_some_and(|t| t.made && t.holding == 0 && t.idle.is_none()))
+            .filter(|index| self.tenant_at(*index).is_some_and(|tenant| tenant.made && tenant.idle.is_none()))
+            .filter(|index| self.holding(*index) == 0)
             .collect();
         for index in idle {
             self.idle_from(index, now);
@@ -133,8 +134,8 @@ impl Ledger {
                 named.insert(pool.clone(), BTreeSet::new());
             }
             let Some(names) = named.get_mut(pool) else { continue };
-            for (name, _) in resources.iter() {
-                if !names.contains(name) {
+            for (name, amount) in resources.iter() {
+                if amount > 0 && !names.contains(name) {
                     names.insert(name.clone());
                 }
             }
@@ -162,7 +163,7 @@ impl Ledger {
             .map(|(path, index)| (*index, path.parent().and_then(|parent| self.by_path.get(&parent).copied())))
             .collect();
         for tenant in self.tenants.iter_mut().flatten() {
-            (tenant.children, tenant.members, tenant.holding) = (0, 0, 0);
+            (tenant.children, tenant.members) = (0, 0);
         }
         for (index, parent) in parents {
             let Some(tenant) = &mut self.tenants[index as usize] else { continue };
@@ -198,9 +199,7 @@ impl Ledger {
                 continue;
             };
             (record.pool, record.leaf, record.victim) = (pool, leaf, None);
-            self.name_resources(pool, &record.lease.resources);
-            record.ask = self.ask_of(pool, &record.lease.resources, record.lease.count);
-            self.count_tenants(&record.lease.request.tenant);
+            record.ask = self.pools[pool].name_resources(&record.lease.resources, record.lease.count);
             self.take_lease(record);
         }
         let mut tickets: Vec<_> = std::mem::take(&mut self.tickets).into_values().collect();
@@ -210,17 +209,16 @@ impl Ledger {
             let Some((pool, leaf)) = self.stands(&request.pool, &request.tenant) else { continue };
             (record.pool, record.leaf) = (pool, leaf);
             (record.claim, record.hold) = (None, None);
-            self.name_resources(pool, &record.ticket.resources);
-            record.shape.ask = self.ask_of(pool, &record.ticket.resources, request.min_count);
-            self.count_tenants(&request.tenant);
+            record.shape.ask = self.pools[pool].name_resources(&record.ticket.resources, request.min_count);
             self.take_ticket(record);
         }
         for index in 0..self.tenants.len() {
+            let holds = self.holding(index as TenantIndex) > 0;
             let Some(tenant) = &mut self.tenants[index] else { continue };
             for (number, budget) in tenant.budgets.iter().enumerate() {
                 self.timers.insert((budget.ends, Timer::BudgetTurn(index as TenantIndex, number as u32)));
             }
-            if tenant.holding > 0 {
+            if holds {
                 tenant.idle = None;
             }
             if let Some(idle) = tenant.idle {
@@ -235,15 +233,6 @@ impl Ledger {
         tenant.idle = Some(since);
         let keep = tenant.parent.and_then(|parent| self.member_keep(parent)).unwrap_or_default();
         self.timers.insert((since.after(keep), Timer::MemberEnd(index)));
-    }
-
-    fn count_tenants(&mut self, path: &TenantPath) {
-        let mut next = self.by_path.get(path).copied();
-        while let Some(index) = next {
-            let Some(tenant) = &mut self.tenants[index as usize] else { break };
-            tenant.holding += 1;
-            next = tenant.parent;
-        }
     }
 
     fn stands(&self, pool: &Name, tenant: &TenantPath) -> Option<(usize, NodeId)> {

@@ -151,6 +151,8 @@ impl Ground<'_> {
         node.burst = quota.burst();
         node.bounded = above.bounded || node.burst.is_some();
         node.enforce = quota.enforce().or(above.enforce);
+        node.max_priority = tenant.spec.max_priority.map_or(above.max_priority, |most| most.min(above.max_priority));
+        node.made = above.made || tenant.made;
         let id = self.attach(pool, parent, node);
         if pool.of_tenant.len() <= index as usize {
             pool.of_tenant.resize(index as usize + 1, None);
@@ -166,6 +168,7 @@ impl Ground<'_> {
             own.budgeted = above.budgeted;
             own.bounded = above.bounded;
             own.enforce = above.enforce;
+            (own.max_priority, own.made) = (above.max_priority, above.made);
             self.attach(pool, id, own);
         }
         id

@@ -267,7 +267,8 @@ impl Ledger {
     /// Why a request would be decided as it would be now; of one that was decided, why it stands where it does.
     pub fn explain(&self, now: Time, request: &Arc<Request>) -> Result<Explanation, Refusal> {
         let (at, leaf) = self.place(request)?;
-        let decision = self.decide(now, at, &leaf, request, Id(self.next_id));
+        let resources = self.with_implied(at, &request.resources);
+        let decision = self.decide(now, at, &leaf, request, &resources, Id(self.next_id));
         let mut explanation = self.levels(now, at, &leaf, request);
         explanation.outcome = decision.would_be.unwrap_or(decision.outcome);
         explanation.reasons = decision.reasons;
@@ -303,7 +304,7 @@ impl Ledger {
     fn levels(&self, now: Time, at: PoolIndex, leaf: &Leaf, request: &Request) -> Explanation {
         let pool = self.pool_at(at);
         let resources = self.with_implied(at, &request.resources);
-        let ask = self.ask_of(at, &resources, request.min_count);
+        let ask = pool.ask_of(&resources, request.min_count);
         let mut levels: Vec<(NodeId, LevelNumbers)> = Vec::new();
         let _: ControlFlow<()> = pool.climb(&Set::Now, leaf, &ask, |node, effect| {
             if node == crate::pool::UNMADE || pool.node(node).own {

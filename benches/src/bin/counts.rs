@@ -1,0 +1,46 @@
+//! Does one thing so many times over, to be counted by an instruction counter.
+//!
+//! `counts NAME TIMES`: what it takes to set up is the same for any number of times, so the difference between two runs
+//! is what the thing itself costs.
+
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use headgate_benches::{Cell, Size};
+use headgate_ledger::RequestId;
+
+/// The most times.
+const TIMES_MAX: usize = 11_000;
+const NAMES: &str = "admit_and_release";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let (name, times) = (arguments.next(), arguments.next().and_then(|times| times.parse().ok()));
+    match (name.as_deref(), times) {
+        (Some("admit_and_release"), Some(times)) => admit_and_release(times),
+        _ => {
+            eprintln!("usage: counts NAME TIMES, where NAME is one of: {NAMES}");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn admit_and_release(times: usize) {
+    let mut cell = Cell::new(Size { leaves: 10_000, leases: 20_000, tickets: 0, shapes: 0 });
+    let requests: Vec<_> = (0..1024).map(|at| cell.request(at * 7, 1)).collect();
+    let mut asked = 0;
+    for next in 0..TIMES_MAX {
+        // As many are made for any number of times: they are not what is counted.
+        let mut request = (*requests[next % requests.len()]).clone();
+        request.id = RequestId::parse(&next.to_string()).unwrap_or(request.id);
+        let request = Arc::new(request);
+        if asked < times
+            && let Some(id) = cell.acquire(&request)
+        {
+            cell.release(black_box(id));
+        }
+        asked += 1;
+    }
+}
