@@ -205,8 +205,10 @@ impl Ledger {
         }
         self.check_request(at, &leaf, request)?;
         let resources = self.with_implied(at, &request.resources);
-        self.check_countable(at, &resources, request.count)?;
-        Ok(self.decide(now, at, &leaf, request, &resources, Id(self.next_id)))
+        check_total("resources", &resources, request.count)?;
+        let ask = self.pool_at(at).ask_of(&resources, request.min_count);
+        self.check_countable(at, &resources, request.count, &ask)?;
+        Ok(self.decide(now, at, &leaf, request, &resources, &ask, Id(self.next_id)))
     }
 
     /// Asks for the confirmation of a lease; nothing to post where it was confirmed before.
@@ -262,9 +264,9 @@ impl Ledger {
         if more.is_empty() {
             return Ok(Amendment { entry: resized(None), reasons: Vec::new() });
         }
-        self.check_countable(record.pool, &more, record.lease.count)?;
         let leaf = Leaf::at(record.leaf);
         let ask = self.pool_at(record.pool).ask_of(&more, record.lease.count);
+        self.check_countable(record.pool, &more, record.lease.count, &ask)?;
         if record.victim.is_some() {
             let mut finding = Finding::of(ReasonCode::HeldForAnother, record.leaf);
             finding.slot = ask.0.first().map(|(slot, _)| *slot);
@@ -523,7 +525,6 @@ impl Ledger {
         if request.labels.iter().any(|(name, value)| name.len() > LABEL_BYTES_MAX || value.len() > LABEL_BYTES_MAX) {
             return bad("labels", format!("a name or value is longer than {LABEL_BYTES_MAX} bytes"));
         }
-        check_total("resources", &request.resources, request.count)?;
         let start = leaf.unmade.as_ref().map_or(leaf.node, |unmade| unmade.parent);
         let most = self.pool_at(at).node(start).max_priority;
         if request.priority > most {
@@ -546,24 +547,25 @@ impl Ledger {
         Amounts::merged(merged)
     }
 
-    /// Whether so many instances can be counted, in the terms of the pool's tables.
-    fn check_countable(&self, at: PoolIndex, resources: &Amounts, count: u32) -> Result<(), Refusal> {
+    /// Whether so many instances can be counted in the pool's tables, where they are asked for in these terms.
+    fn check_countable(&self, at: PoolIndex, resources: &Amounts, count: u32, ask: &Ask) -> Result<(), Refusal> {
         let pool = self.pool_at(at);
-        let mut unknown = 0;
-        for (slot, name, amount) in pool.placed(resources) {
-            let Some(slot) = slot else {
-                unknown += 1;
-                continue;
-            };
-            let held = pool.node(ROOT).cell(slot).tallies()[0].usage;
-            if held.saturating_add(amount.saturating_mul(count.into())) > HELD_MAX {
-                return Err(Refusal::Invalid {
-                    field: "resources",
-                    why: format!("pool {} would hold more than can be counted of {name}", pool.spec.name),
-                });
+        let root = pool.node(ROOT);
+        // No single one is above the largest amount, which is far below what can be counted.
+        let full = |slot: &Slot| root.cell(*slot).tallies()[0].usage > HELD_MAX - AMOUNT_MAX as i64;
+        if ask.0.iter().any(|(slot, _)| full(slot)) {
+            for (slot, amount) in &pool.ask_of(resources, count).0 {
+                let held = root.cell(*slot).tallies()[0].usage;
+                if held.saturating_add(*amount) > HELD_MAX {
+                    let name = pool.known(*slot).map_or("it", |known| known.name.as_str());
+                    return Err(Refusal::Invalid {
+                        field: "resources",
+                        why: format!("pool {} would hold more than can be counted of {name}", pool.spec.name),
+                    });
+                }
             }
         }
-        if pool.slots.len() + unknown > SLOTS_MAX {
+        if pool.slots.len() + resources.len() - ask.0.len() > SLOTS_MAX {
             return Err(Refusal::Invalid {
                 field: "resources",
                 why: format!("pool {} knows {SLOTS_MAX} resources already, as many as it can", pool.spec.name),
@@ -579,7 +581,9 @@ impl Ledger {
         request.enforce.or(pool.node(start).enforce).unwrap_or(pool.spec.enforce)
     }
 
-    /// Decides on a request that is well-formed and new.
+    /// Decides on a request that is well-formed and new, whose amounts with what the pool adds, and in its terms, are
+    /// these.
+    #[expect(clippy::too_many_arguments, reason = "all that was found out about one request")]
     pub(crate) fn decide(
         &self,
         now: Time,
@@ -587,21 +591,14 @@ impl Ledger {
         leaf: &Leaf,
         request: &Arc<Request>,
         resources: &Amounts,
+        ask: &Ask,
         id: Id,
     ) -> Decision {
         let pool = self.pool_at(at);
         let enforce = self.enforced(at, leaf, request);
-        let ask = pool.ask_of(resources, request.min_count);
         let key = TicketKey::new(now, request.priority, pool.spec.age_step, id);
-        let asker = Asker {
-            leaf,
-            ask: &ask,
-            borrow: request.borrow,
-            waits: (now, id),
-            key: Some(key),
-            claim: None,
-            own_claim: None,
-        };
+        let asker =
+            Asker { leaf, ask, borrow: request.borrow, waits: (now, id), key: Some(key), claim: None, own_claim: None };
         let allow = |count: u32, observed: Option<ReasonCode>| {
             Some(Entry::Admitted { id, request: Arc::clone(request), count, observed })
         };

@@ -54,6 +54,27 @@ impl Ask {
     }
 }
 
+/// How room in guarantees changes on the way up.
+#[derive(Default)]
+struct LeafRooms {
+    /// In the leaf, by resource.
+    leaf: [i32; CLIMB],
+    /// Nodes so far that have room now and had none, less those that had some.
+    roomier: i32,
+}
+
+impl LeafRooms {
+    /// Takes in that so many more resources have room at a node.
+    fn pass(&mut self, node: &mut Node, more: i32) {
+        if more != 0 {
+            let room = node.room.wrapping_add_signed(more);
+            self.roomier += i32::from(room > 0) - i32::from(node.room > 0);
+            node.room = room;
+        }
+        node.roomy = node.roomy.wrapping_add_signed(self.roomier);
+    }
+}
+
 /// Which counters are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Set {
@@ -402,37 +423,41 @@ impl PoolState {
         Some(self.slots[at].1)
     }
 
-    /// Amounts by the places of their resources; those of zero, which nobody counts, left out.
-    pub(crate) fn placed<'a>(
-        &'a self,
-        resources: &'a Amounts,
-    ) -> impl Iterator<Item = (Option<Slot>, &'a Resource, i64)> + 'a {
-        // Both are sorted by name, and mostly the next that is asked for is the next that is known.
-        let mut from = 0;
-        resources.iter().filter(|(_, amount)| *amount > 0).map(move |(name, amount)| {
-            let rest = &self.slots[from..];
-            let found = match rest.iter().take(2).position(|(known, _)| known == name) {
-                Some(at) => Ok(at),
-                None => rest.binary_search_by(|(known, _)| known.cmp(name)),
-            };
-            let (Ok(at) | Err(at)) = found;
-            from += at;
-            (found.is_ok().then(|| self.slots[from].1), name, amount as i64)
-        })
+    /// The place of a resource; `from` is where the one before it by name was found.
+    ///
+    /// Names are asked for in their order, and mostly the next that is asked for is the next that is known.
+    fn slot_from(&self, from: &mut usize, name: &Resource) -> Option<Slot> {
+        let rest = self.slots.get(*from..)?;
+        let at = match rest {
+            [(next, _), ..] if next == name => 0,
+            [_, (next, _), ..] if next == name => 1,
+            _ => rest.binary_search_by(|(known, _)| known.cmp(name)).ok()?,
+        };
+        *from += at + 1;
+        Some(rest[at].1)
     }
 
     /// What so many instances ask for. A resource that the pool does not know binds nobody, and is left out.
     pub(crate) fn ask_of(&self, resources: &Amounts, count: u32) -> Ask {
-        let placed = self.placed(resources);
-        Ask(placed.filter_map(|(slot, _, amount)| Some((slot?, amount.saturating_mul(count.into())))).collect())
+        let mut ask = Vec::with_capacity(resources.len());
+        let mut from = 0;
+        for (name, amount) in resources.iter() {
+            if let Some(slot) = self.slot_from(&mut from, name).filter(|_| amount > 0) {
+                ask.push((slot, (amount as i64).saturating_mul(count.into())));
+            }
+        }
+        Ask(ask.into())
     }
 
     /// Counts resources that a lease or a ticket of so many instances names, and says what it asks for.
     pub(crate) fn name_resources(&mut self, resources: &Amounts, count: u32) -> Ask {
-        let new: Vec<_> =
-            self.placed(resources).filter(|(slot, ..)| slot.is_none()).map(|(_, name, _)| name.clone()).collect();
-        new.into_iter().for_each(|name| self.know(name));
-        let ask = self.ask_of(resources, count);
+        let mut ask = self.ask_of(resources, count);
+        if ask.0.len() < resources.len() {
+            let asked = resources.iter().filter(|(_, amount)| *amount > 0);
+            let new: Vec<_> = asked.map(|(name, _)| name).filter(|name| self.slot(name.as_str()).is_none()).collect();
+            new.into_iter().for_each(|name| self.know(name.clone()));
+            ask = self.ask_of(resources, count);
+        }
         for (slot, _) in &ask.0 {
             if let Some(known) = &mut self.known[usize::from(*slot)] {
                 known.named += 1;
@@ -536,16 +561,31 @@ impl PoolState {
 
     /// Whether what is asked for stays within every limit from a node up.
     pub(crate) fn has_room(&self, leaf: NodeId, ask: &Ask) -> bool {
-        ask.0.iter().all(|(slot, amount)| {
-            let mut raise = *amount;
-            self.up(leaf).all(|id| {
-                let cell = self.node(id).cell(*slot);
-                let inner = cell.tallies[0].inner;
-                let after = (inner + raise).max(cell.unlendable);
-                raise = after - inner.max(cell.unlendable);
-                after <= cell.limit
-            })
-        })
+        ask.0.chunks(CLIMB).all(|some| self.has_room_for(leaf, some))
+    }
+
+    fn has_room_for(&self, leaf: NodeId, ask: &[(Slot, i64)]) -> bool {
+        let mut raises = [0i64; CLIMB];
+        for (raise, (_, amount)) in raises.iter_mut().zip(ask) {
+            *raise = *amount;
+        }
+        let mut id = leaf;
+        loop {
+            let node = self.node(id);
+            for (raise, (slot, _)) in raises.iter_mut().zip(ask) {
+                let cell = node.cell(*slot);
+                let before = cell.tallies[0].inner;
+                let after = (before + *raise).max(cell.unlendable);
+                *raise = after - before.max(cell.unlendable);
+                if after > cell.limit {
+                    return false;
+                }
+            }
+            if id == ROOT {
+                return true;
+            }
+            id = node.parent;
+        }
     }
 
     /// Whether a request fits.
@@ -678,59 +718,87 @@ impl PoolState {
         }
     }
 
-    /// A lease comes, or goes with a negative sign: `add` and `count` in one climb.
+    /// A lease comes, or goes with a negative sign: as `add` and `count` do it, in one climb.
     pub(crate) fn count_lease(&mut self, leaf: NodeId, ask: &Ask, sign: i64) {
-        // A few resources at a time: the more there is room for, the more must be cleared.
-        for (number, some) in ask.0.chunks(CLIMB).enumerate() {
-            self.count_some(leaf, some, sign, number == 0);
-        }
-        if ask.0.is_empty() {
-            self.count_some(leaf, &[], sign, true);
-        }
+        let (first, rest) = ask.0.split_at(ask.0.len().min(CLIMB));
+        self.count_some(leaf, first, sign, sign);
+        // More of them than can be taken up at once are rare.
+        rest.chunks(CLIMB).for_each(|some| self.count_some(leaf, some, sign, 0));
     }
 
-    fn count_some(&mut self, leaf: NodeId, ask: &[(Slot, i64)], sign: i64, count: bool) {
-        let mut raises = [[0i64; 3]; CLIMB];
-        let mut leaf_rooms = [0i32; CLIMB];
-        let mut roomier = 0i32;
+    fn count_some(&mut self, leaf: NodeId, ask: &[(Slot, i64)], sign: i64, running: i64) {
+        let mut raises = [0i64; CLIMB];
         for (raise, (_, amount)) in raises.iter_mut().zip(ask) {
-            *raise = [sign * amount; 3];
+            *raise = sign * amount;
         }
+        let mut rooms = LeafRooms::default();
         let mut id = leaf;
+        // Above a node where the plans are kept apart they are kept apart too.
+        while self.nodes[id as usize].marked == 0 {
+            let node = &mut self.nodes[id as usize];
+            node.stamp += 1;
+            node.running = node.running.wrapping_add_signed(running);
+            let mut room = 0;
+            for ((raise, leaf_room), (slot, amount)) in raises.iter_mut().zip(&mut rooms.leaf).zip(ask) {
+                let cell = node.cell_mut(*slot);
+                let tally = &mut cell.tallies[0];
+                let before = tally.inner;
+                tally.inner = before + *raise;
+                tally.usage += sign * amount;
+                *raise = tally.inner.max(cell.unlendable) - before.max(cell.unlendable);
+                let change = i32::from(tally.inner < cell.guarantee) - i32::from(before < cell.guarantee);
+                room += change;
+                if id == leaf {
+                    *leaf_room = change;
+                }
+                cell.leaves_with_room = cell.leaves_with_room.wrapping_add_signed(*leaf_room);
+            }
+            if id == ROOT {
+                return;
+            }
+            rooms.pass(node, room);
+            id = node.parent;
+        }
+        self.count_marked(id, leaf, ask, raises, sign, running, rooms);
+    }
+
+    /// The rest of a climb, where the plans are kept apart from now.
+    #[expect(clippy::too_many_arguments, reason = "the second half of a loop, which has this much state")]
+    fn count_marked(
+        &mut self,
+        from: NodeId,
+        leaf: NodeId,
+        ask: &[(Slot, i64)],
+        raises: [i64; CLIMB],
+        sign: i64,
+        running: i64,
+        mut rooms: LeafRooms,
+    ) {
+        let mut raises = raises.map(|raise| [raise; 3]);
+        let mut id = from;
         loop {
             let node = &mut self.nodes[id as usize];
             node.stamp += 1;
-            if count {
-                node.running = node.running.wrapping_add_signed(sign);
-            }
-            let same = node.marked == 0;
-            let plan = if same { Set::Now } else { Set::Owners } as usize;
-            let mut rooms = 0i32;
-            for ((raise, leaf_room), (slot, amount)) in raises.iter_mut().zip(&mut leaf_rooms).zip(ask) {
+            node.running = node.running.wrapping_add_signed(running);
+            for ((raise, leaf_room), (slot, amount)) in raises.iter_mut().zip(&mut rooms.leaf).zip(ask) {
                 let cell = node.cell_mut(*slot);
-                let (had_room, had_plan) = (cell.has_room(), cell.tallies[plan].inner < cell.guarantee);
-                for (raise, tally) in raise.iter_mut().zip(&mut cell.tallies).take(if same { 1 } else { 3 }) {
+                let had_room = cell.has_room();
+                for (raise, tally) in raise.iter_mut().zip(&mut cell.tallies) {
                     let before = tally.inner.max(cell.unlendable);
                     tally.inner += *raise;
                     tally.usage += sign * amount;
                     *raise = tally.inner.max(cell.unlendable) - before;
                 }
-                if same {
-                    *raise = [raise[0]; 3];
-                }
                 if id == leaf {
                     *leaf_room = i32::from(cell.has_room()) - i32::from(had_room);
                 }
                 cell.leaves_with_room = cell.leaves_with_room.wrapping_add_signed(*leaf_room);
-                rooms += i32::from(cell.tallies[plan].inner < cell.guarantee) - i32::from(had_plan);
             }
             if id == ROOT {
                 return;
             }
-            let room = node.room.wrapping_add_signed(rooms);
-            roomier += i32::from(room > 0) - i32::from(node.room > 0);
-            node.room = room;
-            node.roomy = node.roomy.wrapping_add_signed(roomier);
+            let room = node.rooms() as i32 - node.room as i32;
+            rooms.pass(node, room);
             id = node.parent;
         }
     }

@@ -268,7 +268,8 @@ impl Ledger {
     pub fn explain(&self, now: Time, request: &Arc<Request>) -> Result<Explanation, Refusal> {
         let (at, leaf) = self.place(request)?;
         let resources = self.with_implied(at, &request.resources);
-        let decision = self.decide(now, at, &leaf, request, &resources, Id(self.next_id));
+        let ask = self.pool_at(at).ask_of(&resources, request.min_count);
+        let decision = self.decide(now, at, &leaf, request, &resources, &ask, Id(self.next_id));
         let mut explanation = self.levels(now, at, &leaf, request);
         explanation.outcome = decision.would_be.unwrap_or(decision.outcome);
         explanation.reasons = decision.reasons;
