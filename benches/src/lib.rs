@@ -32,6 +32,8 @@ pub struct Cell {
     /// Its tenants of the lowest level.
     pub leaves: Vec<TenantPath>,
     pool: Name,
+    /// One name each: whoever asks often has names ready.
+    resources: [Resource; 4],
     now: u64,
     asked: u64,
 }
@@ -43,8 +45,9 @@ impl Cell {
         let name = Name::parse("default").expect("a name");
         let held = u64::from(size.leases) + 1;
         let full = size.tickets > 0;
+        let resources = RESOURCES.map(|name| Resource::parse(name).expect("a resource"));
         let pool = Pool {
-            capacity: amounts(|_| if full { u64::from(size.leases) } else { held * 1000 }),
+            capacity: amounts(&resources, if full { u64::from(size.leases) } else { held * 1000 }),
             hold_after: Duration::from_secs(86_400 * 365),
             max_wait: Duration::ZERO,
             max_queued: 10_000_000,
@@ -53,7 +56,7 @@ impl Cell {
         };
         let mut changes = vec![Change::PutPool(pool)];
         let leaves = tree(size.leaves, &name, &mut changes);
-        let mut cell = Self { ledger: Ledger::new(), leaves, pool: name, now: 1, asked: 0 };
+        let mut cell = Self { ledger: Ledger::new(), leaves, pool: name, resources, now: 1, asked: 0 };
         let configured = cell.ledger.configure(cell.time(), changes).expect("a configuration");
         cell.post(&configured.entry);
         for at in 0..size.leases {
@@ -77,7 +80,7 @@ impl Cell {
         self.asked += 1;
         let id = RequestId::parse(&format!("r{}", self.asked)).expect("an id");
         let tenant = self.leaves[leaf % self.leaves.len()].clone();
-        let mut request = Request::new(id, tenant, self.pool.clone(), amounts(|_| amount));
+        let mut request = Request::new(id, tenant, self.pool.clone(), amounts(&self.resources, amount));
         request.ttl = Some(Duration::ZERO);
         Arc::new(request)
     }
@@ -117,9 +120,8 @@ impl Cell {
 }
 
 #[expect(clippy::expect_used, reason = "amounts that are written here")]
-fn amounts(of: impl Fn(&str) -> u64) -> Amounts {
-    let named = RESOURCES.iter().map(|name| (Resource::parse(name).expect("a resource"), of(name)));
-    Amounts::new(named).expect("amounts")
+fn amounts(resources: &[Resource; 4], amount: u64) -> Amounts {
+    Amounts::new(resources.iter().map(|name| (name.clone(), amount))).expect("amounts")
 }
 
 /// Puts tenants on four levels, and says which are the lowest.

@@ -552,10 +552,10 @@ impl Ledger {
         let pool = self.pool_at(at);
         let root = pool.node(ROOT);
         // No single one is above the largest amount, which is far below what can be counted.
-        let full = |slot: &Slot| root.cell(*slot).tallies()[0].usage > HELD_MAX - AMOUNT_MAX as i64;
+        let full = |slot: &Slot| root.cell(*slot).now.usage > HELD_MAX - AMOUNT_MAX as i64;
         if ask.0.iter().any(|(slot, _)| full(slot)) {
             for (slot, amount) in &pool.ask_of(resources, count).0 {
-                let held = root.cell(*slot).tallies()[0].usage;
+                let held = root.cell(*slot).now.usage;
                 if held.saturating_add(*amount) > HELD_MAX {
                     let name = pool.known(*slot).map_or("it", |known| known.name.as_str());
                     return Err(Refusal::Invalid {

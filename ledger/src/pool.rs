@@ -110,43 +110,20 @@ pub(crate) struct Cell {
     pub(crate) limit: i64,
     /// What of the guarantee others may not use.
     pub(crate) unlendable: i64,
-    /// What is occupied where nothing is held: the unlendable guarantees in the subtree.
-    pub(crate) base: i64,
+    /// What is held now; the plans are kept apart.
+    pub(crate) now: Tally,
     /// Leaves in the subtree, itself included, with room in their guarantee.
     pub(crate) leaves_with_room: u32,
-    tallies: [Tally; 3],
 }
 
 impl Cell {
     /// Whether less is held than is guaranteed.
     pub(crate) fn has_room(&self) -> bool {
-        self.tallies[0].inner < self.guarantee
+        self.now.inner < self.guarantee
     }
 
-    pub(crate) fn tallies(&self) -> [Tally; 3] {
-        self.tallies
-    }
-
-    /// Takes in by how much what is occupied below was raised, and leaves by how much it is here.
-    pub(crate) fn raise(&mut self, raises: &mut [i64; 3], same: bool) {
-        for (raise, tally) in raises.iter_mut().zip(&mut self.tallies).take(if same { 1 } else { 3 }) {
-            let before = tally.inner.max(self.unlendable);
-            tally.inner += *raise;
-            *raise = tally.inner.max(self.unlendable) - before;
-        }
-        if same {
-            *raises = [raises[0]; 3];
-        }
-    }
-
-    pub(crate) const EMPTY: Self = Self {
-        guarantee: 0,
-        limit: NO_LIMIT,
-        unlendable: 0,
-        base: 0,
-        leaves_with_room: 0,
-        tallies: [Tally { usage: 0, inner: 0 }; 3],
-    };
+    pub(crate) const EMPTY: Self =
+        Self { guarantee: 0, limit: NO_LIMIT, unlendable: 0, now: Tally { usage: 0, inner: 0 }, leaves_with_room: 0 };
 }
 
 /// One node of a pool's tree: the pool, a tenant, or the child that stands for an inner tenant's own requests.
@@ -182,6 +159,10 @@ pub(crate) struct Node {
     /// It is a member that was made on first use, or one above it is.
     pub(crate) made: bool,
     pub(crate) cells: Vec<Cell>,
+    /// What the plans hold, of all claims and of owners' alone; kept while something in the subtree is marked.
+    pub(crate) plans: Vec<[Tally; 2]>,
+    /// What is occupied in the children where nothing is held: what is not lendable in the subtree, but for its own.
+    pub(crate) kept_below: Vec<i64>,
     pub(crate) averages: Vec<Average>,
     /// Resources in which the plan of owners' claims leaves room in its guarantee.
     pub(crate) room: u32,
@@ -232,6 +213,8 @@ impl Node {
             max_priority: i32::MAX,
             made: false,
             cells: Vec::new(),
+            plans: Vec::new(),
+            kept_below: Vec::new(),
             averages: Vec::new(),
             room: 0,
             roomy: 0,
@@ -251,8 +234,55 @@ impl Node {
 
     /// Resources in which the plan of owners' claims leaves room in its guarantee.
     pub(crate) fn rooms(&self) -> u32 {
-        let plan = if self.marked == 0 { Set::Now } else { Set::Owners } as usize;
-        self.cells.iter().filter(|cell| cell.tallies[plan].inner < cell.guarantee).count() as u32
+        let room = |(slot, cell): (usize, &Cell)| self.held(Set::Owners, slot as Slot).inner < cell.guarantee;
+        self.cells.iter().enumerate().filter(|cell| room(*cell)).count() as u32
+    }
+
+    /// What is held of a resource in a set.
+    fn held(&self, set: Set, slot: Slot) -> Tally {
+        let plan = match set {
+            Set::Now => None,
+            Set::All => self.plans.get(usize::from(slot)).map(|plan| plan[0]),
+            Set::Owners => self.plans.get(usize::from(slot)).map(|plan| plan[1]),
+        };
+        // Where the plans are not kept they are the same as now.
+        plan.unwrap_or(self.cell(slot).now)
+    }
+
+    /// What is held of a resource in each set, to be changed; as many of them as are kept.
+    fn held_mut(&mut self, slot: Slot) -> (&mut Cell, &mut [Tally]) {
+        self.cell_mut(slot);
+        let at = usize::from(slot);
+        (&mut self.cells[at], self.plans.get_mut(at).map_or(&mut [], |plan| plan.as_mut_slice()))
+    }
+
+    /// Adds so much to what is held in each set, and leaves in `raises` by how much that raises what is occupied.
+    pub(crate) fn raise(&mut self, slot: Slot, raises: &mut [i64; 3], usages: [i64; 3]) {
+        let (cell, plans) = self.held_mut(slot);
+        let unlendable = cell.unlendable;
+        let mut raise = |tally: &mut Tally, set: usize| {
+            let before = tally.inner.max(unlendable);
+            tally.inner += raises[set];
+            tally.usage += usages[set];
+            raises[set] = tally.inner.max(unlendable) - before;
+        };
+        raise(&mut cell.now, 0);
+        if let [all, owners] = plans {
+            raise(all, 1);
+            raise(owners, 2);
+        } else {
+            *raises = [raises[0]; 3];
+        }
+    }
+
+    /// What is occupied of a resource where nothing is held.
+    pub(crate) fn kept(&self, slot: Slot) -> i64 {
+        self.kept_below(slot).max(self.cell(slot).unlendable)
+    }
+
+    /// The same without what is not lendable of its own.
+    pub(crate) fn kept_below(&self, slot: Slot) -> i64 {
+        self.kept_below.get(usize::from(slot)).copied().unwrap_or(0)
     }
 
     pub(crate) fn cell(&self, slot: Slot) -> &Cell {
@@ -263,6 +293,9 @@ impl Node {
         let at = usize::from(slot);
         if self.cells.len() <= at {
             self.cells.resize(at + 1, Cell::EMPTY);
+            if self.marked > 0 {
+                self.plans.resize(at + 1, [Tally::default(); 2]);
+            }
         }
         &mut self.cells[at]
     }
@@ -326,9 +359,7 @@ pub(crate) trait Counters {
 
 impl Counters for Set {
     fn tally(&self, pool: &PoolState, node: NodeId, slot: Slot) -> Tally {
-        let node = &pool.nodes[node as usize];
-        let set = if node.marked == 0 { Self::Now } else { *self };
-        node.cell(slot).tallies[set as usize]
+        pool.nodes[node as usize].held(*self, slot)
     }
 }
 
@@ -337,21 +368,7 @@ pub(crate) struct Empty;
 
 impl Counters for Empty {
     fn tally(&self, pool: &PoolState, node: NodeId, slot: Slot) -> Tally {
-        let node = &pool.nodes[node as usize];
-        let cell = node.cell(slot);
-        let inner = if node.children.is_empty() { 0 } else { cell.base_inner(node, pool, slot) };
-        Tally { usage: 0, inner }
-    }
-}
-
-impl Cell {
-    fn base_inner(&self, node: &Node, pool: &PoolState, slot: Slot) -> i64 {
-        // Where the base is above what this node itself keeps, it is the children's.
-        if self.base > self.unlendable {
-            self.base
-        } else {
-            node.children.iter().map(|child| pool.nodes[*child as usize].cell(slot).base).sum()
-        }
+        Tally { usage: 0, inner: pool.nodes[node as usize].kept_below(slot) }
     }
 }
 
@@ -574,7 +591,7 @@ impl PoolState {
             let node = self.node(id);
             for (raise, (slot, _)) in raises.iter_mut().zip(ask) {
                 let cell = node.cell(*slot);
-                let before = cell.tallies[0].inner;
+                let before = cell.now.inner;
                 let after = (before + *raise).max(cell.unlendable);
                 *raise = after - before.max(cell.unlendable);
                 if after > cell.limit {
@@ -631,6 +648,12 @@ impl PoolState {
         blocked
     }
 
+    /// What is occupied at a node.
+    pub(crate) fn occupied(&self, set: Set, node: NodeId, slot: Slot) -> i64 {
+        let node = self.node(node);
+        node.held(set, slot).occupied(node.cell(slot))
+    }
+
     /// What a node holds above its guarantee.
     pub(crate) fn borrowed(&self, counters: &impl Counters, node: NodeId, slot: Slot) -> i64 {
         if self.capacity(slot).is_none() {
@@ -657,13 +680,13 @@ impl PoolState {
             let Some(capacity) = self.capacity(slot) else { continue };
             let one = if averaged {
                 let average = at.averages.get(usize::from(slot)).copied().unwrap_or_default();
-                let usage = at.cell(slot).tallies[0].usage;
+                let usage = at.cell(slot).now.usage;
                 let amount = average.at(usage, now, self.spec.half_life);
                 Share::new(amount, capacity.saturating_mul(1 << crate::average::AVERAGE_BITS), at.weight)
             } else {
                 let amount = match self.spec.share_of {
                     ShareOf::Borrowed => self.borrowed(&Set::Now, node, slot),
-                    ShareOf::Usage => at.cell(slot).tallies[0].usage,
+                    ShareOf::Usage => at.cell(slot).now.usage,
                 };
                 Share::new(amount.unsigned_abs().into(), capacity, at.weight)
             };
@@ -687,22 +710,11 @@ impl PoolState {
         }
         while let Some(id) = next {
             let node = &mut self.nodes[id as usize];
-            let same = node.marked == 0;
             node.stamp += 1;
             for ((raise, leaf_room), (slot, amount)) in raises.iter_mut().zip(&mut leaf_rooms).zip(&ask.0) {
+                let had_room = node.cell(*slot).has_room();
+                node.raise(*slot, raise, used.map(|used| used * sign * amount));
                 let cell = node.cell_mut(*slot);
-                let had_room = cell.has_room();
-                let sets = if same { 1 } else { 3 };
-                for set in 0..sets {
-                    let tally = &mut cell.tallies[set];
-                    let before = tally.inner.max(cell.unlendable);
-                    tally.inner += raise[set];
-                    tally.usage += used[set] * sign * amount;
-                    raise[set] = tally.inner.max(cell.unlendable) - before;
-                }
-                if same {
-                    *raise = [raise[0]; 3];
-                }
                 if id == leaf {
                     *leaf_room = i32::from(cell.has_room()) - i32::from(had_room);
                 }
@@ -741,7 +753,7 @@ impl PoolState {
             let mut room = 0;
             for ((raise, leaf_room), (slot, amount)) in raises.iter_mut().zip(&mut rooms.leaf).zip(ask) {
                 let cell = node.cell_mut(*slot);
-                let tally = &mut cell.tallies[0];
+                let tally = &mut cell.now;
                 let before = tally.inner;
                 tally.inner = before + *raise;
                 tally.usage += sign * amount;
@@ -781,14 +793,9 @@ impl PoolState {
             node.stamp += 1;
             node.running = node.running.wrapping_add_signed(running);
             for ((raise, leaf_room), (slot, amount)) in raises.iter_mut().zip(&mut rooms.leaf).zip(ask) {
+                let had_room = node.cell(*slot).has_room();
+                node.raise(*slot, raise, [sign * amount; 3]);
                 let cell = node.cell_mut(*slot);
-                let had_room = cell.has_room();
-                for (raise, tally) in raise.iter_mut().zip(&mut cell.tallies) {
-                    let before = tally.inner.max(cell.unlendable);
-                    tally.inner += *raise;
-                    tally.usage += sign * amount;
-                    *raise = tally.inner.max(cell.unlendable) - before;
-                }
                 if id == leaf {
                     *leaf_room = i32::from(cell.has_room()) - i32::from(had_room);
                 }
@@ -809,9 +816,7 @@ impl PoolState {
         while let Some(id) = next {
             let node = &mut self.nodes[id as usize];
             if node.marked == 0 {
-                for cell in &mut node.cells {
-                    cell.tallies = [cell.tallies[0]; 3];
-                }
+                node.plans = node.cells.iter().map(|cell| [cell.now; 2]).collect();
             }
             node.marked += 1;
             next = (id != ROOT).then_some(node.parent);
@@ -823,6 +828,9 @@ impl PoolState {
         while let Some(id) = next {
             let node = &mut self.nodes[id as usize];
             node.marked -= 1;
+            if node.marked == 0 {
+                node.plans.clear();
+            }
             next = (id != ROOT).then_some(node.parent);
         }
     }
@@ -830,12 +838,12 @@ impl PoolState {
     /// The tree as if nothing were held, for the audit.
     pub(crate) fn forget_held(&mut self) {
         for at in 0..self.nodes.len() {
-            let below: Vec<NodeId> = self.nodes[at].children.clone();
-            for slot in 0..self.nodes[at].cells.len() {
-                let inner = below.iter().map(|child| self.node(*child).cell(slot as Slot).base).sum();
-                self.nodes[at].cells[slot].tallies = [Tally { usage: 0, inner }; 3];
+            let node = &mut self.nodes[at];
+            for slot in 0..node.cells.len() {
+                node.cells[slot].now = Tally { usage: 0, inner: node.kept_below(slot as Slot) };
             }
-            self.nodes[at].marked = 0;
+            node.plans.clear();
+            node.marked = 0;
         }
     }
 
@@ -865,7 +873,7 @@ impl PoolState {
                 if node.averages.len() <= at {
                     node.averages.resize(at + 1, Average::default());
                 }
-                let usage = node.cell(*slot).tallies[0].usage;
+                let usage = node.cell(*slot).now.usage;
                 node.averages[at].pass(usage, now, half_life);
             }
             next = (id != ROOT).then_some(node.parent);

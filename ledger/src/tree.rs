@@ -7,7 +7,7 @@ use crate::burst::BurstState;
 use crate::config::{Burst, Class, Enforce, Lifecycle, Lifecycles, Pool, Quota, Settings};
 use crate::ledger::{TenantIndex, TenantState};
 use crate::name::{Name, Resource};
-use crate::pool::{Cell, Known, NO_LIMIT, Node, NodeId, PoolState, ROOT, Slot, Tally};
+use crate::pool::{Known, NO_LIMIT, Node, NodeId, PoolState, ROOT, Set, Slot};
 
 /// A quota with its class filled in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -312,26 +312,20 @@ impl PoolState {
     /// Sets what a node has of a resource, and takes in what that changes above.
     pub(crate) fn set_level(&mut self, node: NodeId, slot: Slot, guarantee: i64, limit: i64, unlendable: i64) {
         let at = &mut self.nodes[node as usize];
-        let same = at.marked == 0;
         let cell = at.cell_mut(slot);
         cell.guarantee = guarantee;
         cell.limit = limit;
         if cell.unlendable == unlendable {
             return;
         }
-        let occupied = |cell: &Cell| cell.tallies().map(|tally: Tally| tally.inner.max(cell.unlendable));
-        let before = occupied(cell);
-        cell.unlendable = unlendable;
-        let after = occupied(cell);
-        let mut raises = [0i64; 3];
-        for set in 0..3 {
-            raises[set] = if same { after[0] - before[0] } else { after[set] - before[set] };
-        }
+        let sets = [Set::Now, Set::All, Set::Owners];
+        let before = sets.map(|set| self.occupied(set, node, slot));
+        self.nodes[node as usize].cell_mut(slot).unlendable = unlendable;
+        let mut raises = sets.map(|set| self.occupied(set, node, slot));
+        raises.iter_mut().zip(before).for_each(|(after, before)| *after -= before);
         let mut next = (node != ROOT).then(|| self.node(node).parent);
         while let Some(id) = next {
-            let at = &mut self.nodes[id as usize];
-            let same = at.marked == 0;
-            at.cell_mut(slot).raise(&mut raises, same);
+            self.nodes[id as usize].raise(slot, &mut raises, [0; 3]);
             next = (id != ROOT).then(|| self.node(id).parent);
         }
     }
@@ -367,20 +361,21 @@ impl PoolState {
             for (sum, cell) in leaves.iter_mut().zip(&child.cells) {
                 *sum += cell.leaves_with_room;
             }
-            for (sum, cell) in below.iter_mut().zip(&child.cells) {
-                *sum += cell.base;
+            for (slot, sum) in below.iter_mut().enumerate() {
+                *sum += child.kept(slot as Slot);
             }
         }
         let is_leaf = self.node(node).children.is_empty();
         let here = &mut self.nodes[node as usize];
-        for (slot, below) in below.into_iter().enumerate() {
-            if below > 0 || slot < here.cells.len() {
+        for (slot, below) in below.iter().enumerate() {
+            stiff |= *below > 0;
+            if *below > 0 || slot < here.cells.len() {
                 let cell = here.cell_mut(slot as Slot);
                 stiff |= cell.unlendable > 0;
-                cell.base = below.max(cell.unlendable);
                 cell.leaves_with_room = if is_leaf { u32::from(cell.has_room()) } else { leaves[slot] };
             }
         }
+        here.kept_below = if below.iter().any(|kept| *kept > 0) { below } else { Vec::new() };
         here.stamp += 1;
         here.varied = varied;
         here.stiff = stiff;

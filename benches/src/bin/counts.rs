@@ -10,8 +10,8 @@ use std::sync::Arc;
 use headgate_benches::{Cell, Size};
 use headgate_ledger::Request;
 
-/// The most times.
-const TIMES_MAX: usize = 11_000;
+/// Requests that are made before they are asked: whoever asks has just read what it asks.
+const BATCH: usize = 64;
 const NAMES: &str = "admit_and_release";
 
 fn main() -> ExitCode {
@@ -29,10 +29,9 @@ fn main() -> ExitCode {
 
 fn admit_and_release(times: usize) {
     let mut cell = Cell::new(Size { leaves: 10_000, leases: 20_000, tickets: 0, shapes: 0 });
-    // As many are made for any number of times: they are not what is counted.
-    let requests: Vec<_> = (0..TIMES_MAX.max(times)).map(|at| cell.request(at * 7, 1)).collect();
-    for request in &requests[..times] {
-        pair(&mut cell, request);
+    for round in 0..times.div_ceil(BATCH) {
+        let requests: Vec<_> = (0..BATCH).map(|at| cell.request((round * BATCH + at) * 7, 1)).collect();
+        requests.iter().for_each(|request| pair(&mut cell, request));
     }
 }
 
