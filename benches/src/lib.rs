@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use headgate_ledger::{
     Amounts, Change, Close, Entry, Id, Ledger, Level, Levels, Name, Outcome, Pool, Quota, Request, RequestId, Resource,
-    Tenant, TenantPath, Time, UtcDays,
+    Settings, Tenant, TenantPath, Time, UtcDays,
 };
+
+/// The server's allocator: what is measured here is what the server does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The resources that every request of these ledgers asks for.
 pub const RESOURCES: [&str; 4] = ["cpu", "gpu", "memory", "storage"];
@@ -54,7 +58,9 @@ impl Cell {
             max_queued_per_tenant: headgate_ledger::QueueLimit::Count(10_000_000),
             ..Pool::new(name.clone())
         };
-        let mut changes = vec![Change::PutPool(pool)];
+        // As many ended requests as there are leases are remembered, so that all stays as large as it is.
+        let settings = Settings { remember: Duration::from_nanos(2 * held), ..Settings::default() };
+        let mut changes = vec![Change::Settings(settings), Change::PutPool(pool)];
         let leaves = tree(size.leaves, &name, &mut changes);
         let mut cell = Self { ledger: Ledger::new(), leaves, pool: name, resources, now: 1, asked: 0 };
         let configured = cell.ledger.configure(cell.time(), changes).expect("a configuration");

@@ -11,7 +11,7 @@ use crate::config::{Budget, Calendar, Class, Enforce, Settings, Tenant};
 use crate::decision::{Amendment, Decision, Outcome, Refusal};
 use crate::dispatch::{Asker, Finding};
 use crate::entry::Entry;
-use crate::name::{Holder, Name, RequestId, TenantPath};
+use crate::name::{Holder, Name, TenantPath};
 use crate::pool::{Ask, Cell, HELD_MAX, Leaf, NodeId, PoolState, ROOT, SLOTS_MAX, Slot, UNMADE, Unmade};
 use crate::queue::{Shape, TicketKey};
 use crate::reclaim::ClaimKey;
@@ -19,6 +19,7 @@ use crate::request::{
     COUNT_MAX, End, Ended, Id, LABEL_BYTES_MAX, LABELS_MAX, Lease, PRIORITY_MAX, Reason, ReasonCode, Request, SPAN_MAX,
     State, Ticket,
 };
+use crate::requests::{Requests, TenantSerial};
 use crate::time::Time;
 
 /// A pool's place in the ledger's table.
@@ -96,7 +97,7 @@ pub(crate) struct TenantState {
     /// It is a member, made on first use.
     pub(crate) made: bool,
     pub(crate) budgets: Vec<BudgetState>,
-    pub(crate) requests: Map<RequestId, Id>,
+    pub(crate) serial: TenantSerial,
     /// Since when a member has held nothing.
     pub(crate) idle: Option<Time>,
     pub(crate) revision: u64,
@@ -139,8 +140,12 @@ pub struct Ledger {
     pub(crate) leases: Map<Id, LeaseRecord>,
     pub(crate) tickets: Map<Id, TicketRecord>,
     pub(crate) ended: Map<Id, Ended>,
-    /// By when they ended.
-    pub(crate) endings: VecDeque<(Time, Id)>,
+    /// By when they ended; with the tenant that asked.
+    pub(crate) endings: VecDeque<(Time, Id, TenantSerial)>,
+    /// Leases, tickets and ended requests by the callers' ids.
+    pub(crate) requests: Requests,
+    /// The serial of the next tenant.
+    pub(crate) next_serial: u64,
     pub(crate) holders: Map<Holder, BTreeSet<Id>>,
     pub(crate) timers: BTreeSet<(Time, Timer)>,
     /// Leases that give way without notice are being revoked, all of one instant before anything is decided.
@@ -171,6 +176,8 @@ impl Ledger {
             tickets: Map::default(),
             ended: Map::default(),
             endings: VecDeque::new(),
+            requests: Requests::default(),
+            next_serial: 0,
             holders: Map::default(),
             timers: BTreeSet::new(),
             revoking: false,
@@ -468,7 +475,8 @@ impl Ledger {
         if leaf.unmade.is_some() {
             return Ok(None);
         }
-        let Some(id) = self.find(&request.tenant, request.id.as_str()) else { return Ok(None) };
+        let tenant = self.pool_at(at).node(leaf.node).serial;
+        let Some(id) = self.requests.get(tenant, request.id.as_str()) else { return Ok(None) };
         let (known, earlier) = if let Some(record) = self.tickets.get(&id) {
             (State::Waiting, &record.ticket.request)
         } else if let Some(record) = self.leases.get(&id) {

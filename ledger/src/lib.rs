@@ -28,6 +28,7 @@ mod queue;
 mod rebuild;
 mod reclaim;
 mod request;
+mod requests;
 mod share;
 mod snapshot;
 mod time;

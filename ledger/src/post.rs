@@ -16,6 +16,7 @@ use crate::pool::{Ask, NodeId, PoolState, ROOT, Slot};
 use crate::queue::{Shape, TicketKey};
 use crate::reclaim::{Claim, ClaimKey, VictimKey};
 use crate::request::{End, Ended, Id, Lease, ReasonCode, Request, Ticket};
+use crate::requests::TenantSerial;
 use crate::time::Time;
 use crate::tree::Ground;
 
@@ -80,17 +81,13 @@ impl Ledger {
     }
 
     fn forget(&mut self, now: Time) {
-        while let Some((at, id)) = self.endings.front().copied() {
+        while let Some((at, id, tenant)) = self.endings.front().copied() {
             if at.after(self.settings.remember) > now && self.endings.len() <= ENDED_MAX {
                 break;
             }
             self.endings.pop_front();
-            if let Some(ended) = self.ended.remove(&id)
-                && let Some(index) = self.by_path.get(&ended.request.tenant)
-                && let Some(tenant) = &mut self.tenants[*index as usize]
-                && tenant.requests.get(&ended.request.id) == Some(&id)
-            {
-                tenant.requests.remove(&ended.request.id);
+            if let Some(ended) = self.ended.remove(&id) {
+                self.requests.remove(tenant, ended.request.id.as_str(), id);
             }
         }
     }
@@ -347,12 +344,14 @@ impl Ledger {
     }
 
     fn end(&mut self, now: Time, id: Id, end: End) {
-        let (request, holder, admitted) = if let Some(record) = self.leave_ticket(id) {
+        let (request, holder, tenant, admitted) = if let Some(record) = self.leave_ticket(id) {
             self.pools[record.pool].unname_resources(&record.shape.ask);
             self.leave_tenants(now, record.pool, record.leaf);
-            (record.ticket.request, record.ticket.holder, false)
+            let serial = self.pools[record.pool].node(record.leaf).serial;
+            (record.ticket.request, record.ticket.holder, serial, false)
         } else if let Some(record) = self.leave_lease(now, id) {
-            (record.lease.request, record.lease.holder, true)
+            let serial = self.pools[record.pool].node(record.leaf).serial;
+            (record.lease.request, record.lease.holder, serial, true)
         } else {
             return;
         };
@@ -360,7 +359,7 @@ impl Ledger {
             self.leave_holder(id, holder);
         }
         self.ended.insert(id, Ended { id, request, end, admitted, at: now });
-        self.endings.push_back((now, id));
+        self.endings.push_back((now, id, tenant));
     }
 
     fn leave_lease(&mut self, now: Time, id: Id) -> Option<LeaseRecord> {
@@ -638,9 +637,7 @@ impl Ledger {
         }
         let node = self.pools[at].node(leaf);
         let (index, made) = (node.tenant, node.made);
-        if let Some(tenant) = index.and_then(|index| self.tenants[index as usize].as_mut()) {
-            tenant.requests.insert(request.id.clone(), id);
-        }
+        self.requests.insert(node.serial, request.id.clone(), id);
         let mut next = index.filter(|_| made);
         while let Some(index) = next {
             let Some(tenant) = &mut self.tenants[index as usize] else { break };
@@ -732,12 +729,13 @@ impl Ledger {
             members: 0,
             made,
             budgets,
-            requests: Default::default(),
+            serial: TenantSerial(self.next_serial),
             idle: None,
             revision: self.posted,
         };
         let free =
             if self.by_path.len() < self.tenants.len() { self.tenants.iter().position(Option::is_none) } else { None };
+        self.next_serial += 1;
         let index = match free {
             Some(free) => {
                 self.tenants[free] = Some(state);

@@ -15,6 +15,7 @@ use crate::post::take_claim;
 use crate::queue::{Shape, TicketKey};
 use crate::reclaim::{Claim, ClaimKey};
 use crate::request::{Ended, Id, Lease, Ticket};
+use crate::requests::TenantSerial;
 use crate::time::Time;
 
 /// A ledger as it is kept between runs: what was posted, without what follows from it.
@@ -222,7 +223,7 @@ impl Ledger {
             tenants,
             leases,
             tickets,
-            ended: self.endings.iter().filter_map(|(_, id)| self.ended.get(id)).cloned().collect(),
+            ended: self.endings.iter().filter_map(|(_, id, _)| self.ended.get(id)).cloned().collect(),
             next_id: self.next_id,
             posted: self.posted,
         }
@@ -274,8 +275,8 @@ impl Ledger {
             ledger.tickets.insert(id, record);
         }
         for ended in snapshot.ended {
-            ledger.know(&ended.request.tenant, ended.request.id.clone(), ended.id);
-            ledger.endings.push_back((ended.at, ended.id));
+            let tenant = ledger.know(&ended.request.tenant, ended.request.id.clone(), ended.id);
+            ledger.endings.push_back((ended.at, ended.id, tenant));
             ledger.ended.insert(ended.id, ended);
         }
         (ledger.next_id, ledger.posted) = (snapshot.next_id, snapshot.posted);
@@ -284,11 +285,14 @@ impl Ledger {
         ledger
     }
 
-    fn know(&mut self, tenant: &TenantPath, request: crate::name::RequestId, id: Id) {
+    /// An id is known from now on, where its tenant is still there.
+    fn know(&mut self, tenant: &TenantPath, request: crate::name::RequestId, id: Id) -> TenantSerial {
         let index = self.by_path.get(tenant).copied();
-        if let Some(tenant) = index.and_then(|index| self.tenants[index as usize].as_mut()) {
-            tenant.requests.insert(request, id);
-        }
+        // Nobody has the serial of one that is gone.
+        let Some(tenant) = index.and_then(|index| self.tenant_at(index)) else { return TenantSerial(u64::MAX) };
+        let serial = tenant.serial;
+        self.requests.insert(serial, request, id);
+        serial
     }
 
     pub(crate) fn pool_snapshot(&self, pool: &PoolState) -> PoolSnapshot {

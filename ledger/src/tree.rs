@@ -152,6 +152,7 @@ impl Ground<'_> {
         node.bounded = above.bounded || node.burst.is_some();
         node.enforce = quota.enforce().or(above.enforce);
         node.max_priority = tenant.spec.max_priority.map_or(above.max_priority, |most| most.min(above.max_priority));
+        node.serial = tenant.serial;
         node.made = above.made || tenant.made;
         let id = self.attach(pool, parent, node);
         if pool.of_tenant.len() <= index as usize {
@@ -162,6 +163,7 @@ impl Ground<'_> {
             let above = pool.node(id);
             let mut own = Node::new(id, tenant.spec.path.clone(), true);
             own.tenant = Some(index);
+            own.serial = tenant.serial;
             own.weightless = above.weightless;
             own.inactive = above.inactive;
             own.usable = above.usable;
