@@ -329,6 +329,9 @@ impl Ledger {
     /// Whether a claim before this one stands against its ticket.
     fn earlier_claims_against(&self, at: PoolIndex, asker: &Asker<'_>, claim: ClaimKey) -> Option<(NodeId, Slot)> {
         let pool = self.pool_at(at);
+        if asker.leaf.unmade.is_none() && pool.claims.book.is_open() {
+            return pool.claims.book.earlier_against(pool, asker.leaf.node, asker.ask, claim);
+        }
         let mut blocked = Blocked::default();
         for (key, earlier) in &pool.claims.order {
             if *key >= claim {
@@ -388,6 +391,32 @@ impl Ledger {
     /// The ticket that is admitted next: of claims, in their order; of holds; then found from the root down.
     fn next_ticket(&self, at: PoolIndex, now: Time) -> Option<Candidate> {
         let pool = self.pool_at(at);
+        if let Some(candidate) = self.next_claimed(at, now) {
+            return Some(candidate);
+        }
+        let mut holds: Vec<_> = pool.held.iter().filter_map(|node| pool.node(*node).hold).collect();
+        holds.sort_unstable_by_key(|hold| hold.waits);
+        for hold in holds {
+            if let Some(record) = self.tickets.get(&hold.ticket)
+                && record.claim.is_none()
+                && !record.ticket.silent
+                && self.admissible(at, record, hold.waits, now)
+            {
+                return Some(self.candidate(at, record));
+            }
+        }
+        self.put_forward(at, ROOT, None, now)
+    }
+
+    /// The first claim, in their order, whose ticket can be admitted.
+    fn next_claimed(&self, at: PoolIndex, now: Time) -> Option<Candidate> {
+        let pool = self.pool_at(at);
+        if pool.claims.book.is_open() {
+            let ready = pool.claims.book.ready().filter_map(|key| pool.claims.order.get(&key));
+            let mut records = ready.filter_map(|claim| self.tickets.get(&claim.ticket));
+            let first = records.find(|record| self.admissible(at, record, record.waits(), now));
+            return first.map(|record| self.candidate(at, record));
+        }
         let mut blocked = Blocked::default();
         for (key, claim) in &pool.claims.order {
             let Some(record) = self.tickets.get(&claim.ticket) else { continue };
@@ -406,18 +435,7 @@ impl Ledger {
             }
             blocked.extend(stands.drain(..));
         }
-        let mut holds: Vec<_> = pool.held.iter().filter_map(|node| pool.node(*node).hold).collect();
-        holds.sort_unstable_by_key(|hold| hold.waits);
-        for hold in holds {
-            if let Some(record) = self.tickets.get(&hold.ticket)
-                && record.claim.is_none()
-                && !record.ticket.silent
-                && self.admissible(at, record, hold.waits, now)
-            {
-                return Some(self.candidate(at, record));
-            }
-        }
-        self.put_forward(at, ROOT, None, now)
+        None
     }
 
     fn candidate(&self, at: PoolIndex, record: &TicketRecord) -> Candidate {
@@ -556,7 +574,7 @@ impl Ledger {
     /// The claim of the first ticket, in the order of tickets, that may claim.
     fn next_claim(&self, at: PoolIndex, now: Time) -> Option<Entry> {
         let pool = self.pool_at(at);
-        if !pool.spec.reclaim || pool.spec.paused || pool.node(ROOT).waiting == 0 {
+        if !pool.spec.reclaim || pool.spec.paused || pool.node(ROOT).oldest.is_none() {
             return None;
         }
         let mut heads = Vec::new();
@@ -572,7 +590,7 @@ impl Ledger {
         let pool = self.pool_at(at);
         let here = pool.node(node);
         let above = above || here.room > 0;
-        if here.waiting == 0 || here.inactive || !(above || here.roomy > 0) {
+        if here.oldest.is_none() || here.inactive || !(above || here.roomy > 0) {
             return;
         }
         for child in &here.children {

@@ -12,6 +12,7 @@
 mod amount;
 mod audit;
 mod average;
+mod book;
 mod burst;
 mod config;
 mod configure;
@@ -22,6 +23,7 @@ mod hold;
 mod ledger;
 mod memo;
 mod name;
+mod page;
 mod pool;
 mod post;
 mod queue;

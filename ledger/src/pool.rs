@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 
 use crate::amount::{AMOUNT_MAX, Amounts};
 use crate::average::Average;
+use crate::book::Book;
 use crate::burst::BurstState;
 use crate::config::{Burst, Enforce, Pool, ShareOf};
 use crate::dispatch::{Candidate, Rank};
@@ -737,6 +738,7 @@ impl PoolState {
             }
             next = (id != ROOT).then_some(node.parent);
         }
+        self.claims.book.touch(&self.nodes, leaf, ask);
     }
 
     /// A lease comes, or goes with a negative sign: as `add` and `count` do it, in one climb.
@@ -745,6 +747,14 @@ impl PoolState {
         self.count_some(leaf, first, sign, sign);
         // More of them than can be taken up at once are rare.
         rest.chunks(CLIMB).for_each(|some| self.count_some(leaf, some, sign, 0));
+        self.claims.book.touch(&self.nodes, leaf, ask);
+    }
+
+    /// The book of claims, to be written in.
+    pub(crate) fn write(&mut self, write: impl FnOnce(&mut Book, &Self)) {
+        let mut book = std::mem::take(&mut self.claims.book);
+        write(&mut book, self);
+        self.claims.book = book;
     }
 
     fn count_some(&mut self, leaf: NodeId, ask: &[(Slot, i64)], sign: i64, running: i64) {

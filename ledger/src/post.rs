@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::amount::Amounts;
-use crate::config::Tenant;
+use crate::book::Book;
+use crate::config::{Order, Tenant};
 use crate::entry::{Entry, Guarantee, Place, Victim};
 use crate::hold::Hold;
 use crate::ledger::{
@@ -78,6 +79,30 @@ impl Ledger {
             }
             Entry::Resumed => self.resume(now),
         }
+        self.settle_claims(now);
+    }
+
+    /// Takes in what changed for claims and victims.
+    fn settle_claims(&mut self, now: Time) {
+        for at in 0..self.pools.len() {
+            let claims = &self.pools[at].claims;
+            if claims.book.is_stale() {
+                let wary = |claim: &Claim| self.is_wary(at, claim.leaf) || !self.may_claim(at, claim.ticket, now);
+                let wary = claims.order.iter().filter(|(_, claim)| wary(claim)).map(|(key, _)| *key).collect();
+                let book = Book::rewrite(&self.pools[at], &self.leases, &wary);
+                self.pools[at].claims.book = book;
+            } else if !claims.book.is_blank() {
+                let Self { pools, leases, .. } = self;
+                pools[at].write(|book, pool| book.settle(pool, leases));
+            }
+        }
+    }
+
+    /// Whether tickets of a leaf may come to claim no more with time, or by what others of their tenant do.
+    fn is_wary(&self, at: PoolIndex, leaf: NodeId) -> bool {
+        let pool = self.pool_at(at);
+        let node = pool.node(leaf);
+        node.budgeted || node.bounded || pool.spec.order == Order::Strict
     }
 
     fn forget(&mut self, now: Time) {
@@ -292,6 +317,9 @@ impl Ledger {
             self.timers.remove(&(at, timer));
         }
         record.ticket.silent = true;
+        if let Some(claim) = record.claim {
+            pool.claims.book.beware(claim);
+        }
         let (queue, shapes) = pool.queue_of(record.leaf);
         queue.order.remove(&record.key);
         queue.shut(shapes, &record.shape, record.key, record.waits());
@@ -321,6 +349,14 @@ impl Ledger {
         let planned = victim.is_none();
         pool.add(leaf, &old, -1, true, planned, planned);
         pool.add(leaf, &ask, 1, true, planned, planned);
+        if let Some(number) = victim {
+            // It gives back so much less.
+            let slots = old.0.iter().map(|(slot, amount)| (*slot, amount - ask.of(*slot)));
+            let less = Ask(slots.filter(|(_, less)| *less != 0).collect());
+            pool.write(|book, pool| book.put_back(pool, number, leaf, &less));
+            pool.claims.book.lose(number);
+            pool.claims.book.choose(number);
+        }
         pool.pass_bursts(leaf, now);
         let Some(record) = self.leases.get_mut(&id) else { return };
         record.ask = ask;
@@ -372,6 +408,8 @@ impl Ledger {
             pool.add(*leaf, ask, -1, true, false, false);
             pool.count(*leaf, -1, 0, -1);
             pool.claims.victims.remove(&number);
+            pool.claims.book.lose(number);
+            pool.write(|book, pool| book.put_back(pool, number, *leaf, ask));
             pool.unmark(*leaf);
             if let Some(deadline) = lease.deadline {
                 self.timers.remove(&(deadline, Timer::Deadline(id)));
@@ -424,6 +462,12 @@ impl Ledger {
             record.claim = Some(claim_key);
         }
         self.lose_hold(id);
+        let wary = self.is_wary(at, leaf);
+        self.pools[at].write(|book, pool| {
+            if let Some(claim) = pool.claims.order.get(&claim_key) {
+                book.make(pool, claim_key, claim, wary);
+            }
+        });
     }
 
     fn extend_claim(&mut self, now: Time, id: Id, by: &[Guarantee], victims: &[Victim]) {
@@ -438,6 +482,11 @@ impl Ledger {
             claim.by = by;
             claim.counts_on = counts_on;
         }
+        self.pools[at].write(|book, pool| {
+            if let Some(claim) = pool.claims.order.get(&key) {
+                book.extend(pool, key, claim);
+            }
+        });
     }
 
     /// Ends a ticket's claim; `open` puts the ticket back into its line.
@@ -449,6 +498,7 @@ impl Ledger {
             pool.add(claim.leaf, &claim.ask, -1, false, true, !key.borrower);
             pool.unmark(claim.leaf);
             count_claimed(pool, &claim, -1);
+            pool.write(|book, pool| book.end(pool, key, &claim));
         }
         if open && !record.ticket.silent {
             let (queue, shapes) = pool.queue_of(record.leaf);
@@ -480,6 +530,7 @@ impl Ledger {
         record.victim = Some(number);
         record.lease.deadline = Some(deadline);
         pool.claims.victims.insert(number, lease);
+        pool.claims.book.choose(number);
         pool.mark(record.leaf);
         pool.add(record.leaf, &record.ask, -1, false, true, true);
         pool.count(record.leaf, 0, 0, 1);
@@ -495,6 +546,9 @@ impl Ledger {
         }
         let pool = &mut self.pools[record.pool];
         pool.claims.victims.remove(&number);
+        pool.claims.book.lose(number);
+        let (leaf, ask) = (record.leaf, &record.ask);
+        pool.write(|book, pool| book.put_back(pool, number, leaf, ask));
         pool.add(record.leaf, &record.ask, 1, false, true, true);
         pool.unmark(record.leaf);
         pool.count(record.leaf, 0, 0, -1);

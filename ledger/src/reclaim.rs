@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 
 use foldhash::fast::FixedState;
 
+use crate::book::Book;
 use crate::dispatch::Asker;
 use crate::entry::{Entry, Guarantee, Place, Victim};
 use crate::ledger::{Ledger, PoolIndex};
@@ -13,6 +14,9 @@ use crate::pool::{Ask, Counters, Effect, Leaf, NodeId, PoolState, ROOT, Set, Slo
 use crate::request::Id;
 use crate::share::Share;
 use crate::time::Time;
+
+/// Claims, or victims, up to which what the book says is found out the long way too where that is checked.
+const CHECKED_MAX: usize = 32;
 
 /// A lease's place among those of its leaf that may be taken back: the lowest priority, then the youngest.
 pub(crate) type VictimKey = (i32, Reverse<Time>, Reverse<Time>, Reverse<Id>);
@@ -45,6 +49,8 @@ pub(crate) struct Claims {
     /// The number of the next claim, and of the next victim.
     pub(crate) next_claim: u64,
     pub(crate) next_victim: u64,
+    /// What follows from them.
+    pub(crate) book: Book,
 }
 
 /// A plan that is tried out: the counters of a base, with changes on top.
@@ -95,10 +101,23 @@ impl Ledger {
     /// What is to be done about the claims of a pool as they stand: to drop one, or to let one take further victims.
     pub(crate) fn judge_claims(&self, at: PoolIndex, now: Time) -> Option<Entry> {
         let pool = self.pool_at(at);
-        let claims = &pool.claims;
-        if claims.order.is_empty() {
+        if pool.claims.order.is_empty() {
             return None;
         }
+        let book = &pool.claims.book;
+        let may = |key| pool.claims.order.get(&key).is_none_or(|claim| self.may_claim(at, claim.ticket, now));
+        let active = pool.spec.reclaim && !pool.spec.paused;
+        if active && book.is_open() && book.all_stand(pool) && book.wary().all(may) {
+            debug_assert!(pool.claims.order.len() > CHECKED_MAX || self.sweep_claims(at, now).is_none());
+            return None;
+        }
+        self.sweep_claims(at, now)
+    }
+
+    /// The same, found out by going through all of them.
+    fn sweep_claims(&self, at: PoolIndex, now: Time) -> Option<Entry> {
+        let pool = self.pool_at(at);
+        let claims = &pool.claims;
         let mut sweep = Sweep::new(self, pool);
         for claim in claims.order.values() {
             let leaf = Leaf::at(claim.leaf);
@@ -128,8 +147,15 @@ impl Ledger {
     /// The last chosen of the victims whom no claim needs any more.
     pub(crate) fn judge_victims(&self, at: PoolIndex) -> Option<Entry> {
         let pool = self.pool_at(at);
-        let spare = pool.claims.victims.iter().rev().find(|(number, _)| self.stands_without(pool, **number));
-        spare.map(|(_, lease)| Entry::LetOff { lease: *lease })
+        let sweep = || pool.claims.victims.keys().rev().copied().find(|number| self.stands_without(pool, *number));
+        let spare = if pool.claims.book.is_open() {
+            let spare = pool.claims.book.spare();
+            debug_assert!(pool.claims.victims.len() > CHECKED_MAX || spare == sweep());
+            spare
+        } else {
+            sweep()
+        };
+        spare.and_then(|number| pool.claims.victims.get(&number)).map(|lease| Entry::LetOff { lease: *lease })
     }
 
     /// Whether all claims still stand with one victim put back.

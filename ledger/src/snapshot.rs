@@ -382,6 +382,7 @@ impl Ledger {
             take_claim(pool, key, Claim { ticket, leaf, ask: shape.ask.clone(), by, counts_on });
         }
         (self.pools[at].claims.next_claim, self.pools[at].claims.next_victim) = (kept.next_claim, kept.next_victim);
+        self.pools[at].claims.book.spoil();
         for HoldSnapshot { place, ticket, since, waits } in kept.holds {
             let Some(node) = self.node_of(at, &place) else { continue };
             let Some(record) = self.tickets.get_mut(&ticket) else { continue };

@@ -314,10 +314,14 @@ impl PoolState {
     /// Sets what a node has of a resource, and takes in what that changes above.
     pub(crate) fn set_level(&mut self, node: NodeId, slot: Slot, guarantee: i64, limit: i64, unlendable: i64) {
         let at = &mut self.nodes[node as usize];
+        let marked = at.marked > 0;
         let cell = at.cell_mut(slot);
-        cell.guarantee = guarantee;
-        cell.limit = limit;
-        if cell.unlendable == unlendable {
+        let same = (cell.guarantee, cell.limit) == (guarantee, limit);
+        (cell.guarantee, cell.limit) = (guarantee, limit);
+        if (marked && !same) || cell.unlendable != unlendable {
+            self.claims.book.spoil();
+        }
+        if self.node(node).cell(slot).unlendable == unlendable {
             return;
         }
         let sets = [Set::Now, Set::All, Set::Owners];
