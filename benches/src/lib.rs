@@ -46,24 +46,14 @@ pub struct Cell {
 impl Cell {
     /// Builds one. With tickets the pool is full, and none of them fits.
     pub fn new(size: Size) -> Self {
-        let name = Name::parse("default").expect("a name");
         let held = u64::from(size.leases) + 1;
         let full = size.tickets > 0;
-        let resources = RESOURCES.map(|name| Resource::parse(name).expect("a resource"));
-        let pool = Pool {
-            capacity: amounts(&resources, if full { u64::from(size.leases) } else { held * 1000 }),
-            hold_after: Duration::from_secs(86_400 * 365),
-            max_wait: Duration::ZERO,
-            max_queued: 10_000_000,
-            max_queued_per_tenant: headgate_ledger::QueueLimit::Count(10_000_000),
-            ..Pool::new(name.clone())
-        };
+        let mut cell = Self::empty(size.leaves, |pool, resources| {
+            pool.capacity = amounts(resources, if full { u64::from(size.leases) } else { held * 1000 });
+        });
         // As many ended requests as there are leases are remembered, so that all stays as large as it is.
         let settings = Settings { remember: Duration::from_nanos(2 * held), ..Settings::default() };
-        let mut changes = vec![Change::Settings(settings), Change::PutPool(pool)];
-        let leaves = tree(size.leaves, &name, &mut changes);
-        let mut cell = Self { ledger: Ledger::new(), leaves, pool: name, resources, now: 1, asked: 0 };
-        let configured = cell.ledger.configure(cell.time(), changes).expect("a configuration");
+        let configured = cell.ledger.configure(cell.time(), vec![Change::Settings(settings)]).expect("settings");
         cell.post(&configured.entry);
         for at in 0..size.leases {
             let request = cell.request(at as usize, 1);
@@ -73,6 +63,57 @@ impl Cell {
             // The smallest asks for two, so that one release never is enough.
             let request = cell.request((at / size.shapes.max(1)) as usize, 2 + u64::from(at % size.shapes.max(1)));
             assert!(cell.acquire(&request).is_none(), "a ticket that waits");
+        }
+        cell
+    }
+
+    /// Tenants, and a pool.
+    fn empty(leaves: u32, change: impl FnOnce(&mut Pool, &[Resource; 4])) -> Self {
+        let name = Name::parse("default").expect("a name");
+        let resources = RESOURCES.map(|name| Resource::parse(name).expect("a resource"));
+        let mut pool = Pool {
+            hold_after: Duration::from_secs(86_400 * 365),
+            max_wait: Duration::ZERO,
+            max_queued: 10_000_000,
+            max_queued_per_tenant: headgate_ledger::QueueLimit::Count(10_000_000),
+            ..Pool::new(name.clone())
+        };
+        change(&mut pool, &resources);
+        let mut changes = vec![Change::PutPool(pool)];
+        let leaves = tree(leaves, &name, &mut changes);
+        let mut cell = Self { ledger: Ledger::new(), leaves, pool: name, resources, now: 1, asked: 0 };
+        let configured = cell.ledger.configure(cell.time(), changes).expect("a configuration");
+        cell.post(&configured.entry);
+        cell
+    }
+
+    /// Builds one in which as many claims stand as leases give way: every other tenant borrows all that the others are
+    /// guaranteed, and those ask for it.
+    pub fn reclaiming(claims: u32) -> Self {
+        let mut cell = Self::empty(claims, |pool, resources| {
+            pool.capacity = amounts(resources, u64::from(claims));
+            pool.min_runtime = Duration::ZERO;
+        });
+        let owner = |leaf: usize| leaf.is_multiple_of(2);
+        let guaranteed: Vec<_> = (0..cell.leaves.len()).filter(|leaf| owner(*leaf)).collect();
+        let mut changes = Vec::new();
+        for leaf in &guaranteed {
+            let mut tenant = Tenant::new(cell.leaves[*leaf].clone());
+            let levels = cell.resources.iter().map(|name| (name.clone(), Level::Units(2)));
+            let quota = Quota { guaranteed: Some(Levels::new(levels).expect("levels")), ..Quota::default() };
+            tenant.quotas.push((cell.pool.clone(), quota));
+            changes.push(Change::PutTenant(tenant));
+        }
+        let configured = cell.ledger.configure(cell.time(), changes).expect("a configuration");
+        cell.post(&configured.entry);
+        for at in 0..claims as usize {
+            let request = cell.request(at / 2 * 2 + 1, 1);
+            assert!(cell.acquire(&request).is_some(), "a lease that borrows");
+        }
+        for at in 0..claims as usize {
+            let request = cell.request(at / 2 * 2, 1);
+            assert!(cell.acquire(&request).is_none(), "a ticket that claims");
+            assert_eq!(cell.settle(), 1);
         }
         cell
     }

@@ -25,50 +25,51 @@ type Spot = (NodeId, Slot);
 /// A guarantee of one of the nodes on a claim's path: where, and in which of the resources that it asks for.
 type Guarantee = (NodeId, Vec<Slot>);
 
-/// A page, and who is parked there.
+/// A page, and who is parked there: of those who would take the same, the first to have it first.
 #[derive(Clone, Debug, Default)]
 struct Spread {
     page: Page,
     touched: bool,
-    /// Victims that a claim needs here, each with what it would take to let it off.
-    victims: BTreeMap<u64, i64>,
-    /// How many of them would take so much.
-    takes: BTreeMap<i64, u32>,
+    /// Victims that a claim needs here, by what it would take to let them off.
+    victims: BTreeMap<i64, BTreeSet<u64>>,
     /// Claims that wait here, by how much room they would take.
-    claims: BTreeSet<(i64, ClaimKey)>,
+    claims: BTreeMap<i64, BTreeSet<ClaimKey>>,
 }
 
 impl Spread {
-    fn park(&mut self, victim: u64, takes: i64) {
-        self.victims.insert(victim, takes);
-        *self.takes.entry(takes).or_insert(0) += 1;
+    /// Victims of whom one may be let off, as so much is held now: the last chosen of those who would take the same. The
+    /// earlier one was chosen, the more claims count on it; so where it is none, it is nobody.
+    fn spare(&self, usage: i64) -> Vec<u64> {
+        let last = |victims: &BTreeSet<u64>| victims.last().copied();
+        let Some(latest) = self.victims.values().filter_map(last).max() else { return Vec::new() };
+        let most = self.page.slack_counting(latest) - usage;
+        let some = self.victims.range(..=most).filter_map(|(takes, victims)| Some((*takes, last(victims)?)));
+        some.filter(|(takes, victim)| *takes <= self.page.slack_counting(*victim) - usage).map(|(_, it)| it).collect()
     }
 
-    fn leave(&mut self, victim: u64) {
-        let Some(takes) = self.victims.remove(&victim) else { return };
-        if let Some(count) = self.takes.get_mut(&takes) {
-            *count -= 1;
-            if *count == 0 {
-                self.takes.remove(&takes);
-            }
+    /// Claims of which one may be admitted, as there is so much room: the first of those who would take the same, and
+    /// with those that something else may stand against, those after them.
+    fn ready(&self, room: i64, wary: &BTreeSet<ClaimKey>) -> Vec<ClaimKey> {
+        let mut ready = Vec::new();
+        for claims in self.claims.range(..=room).map(|(_, claims)| claims) {
+            let first = claims.iter().position(|key| !wary.contains(key)).unwrap_or(claims.len());
+            ready.extend(claims.iter().take(first + 1));
         }
+        ready
     }
 
-    /// Victims for whom there is enough, as so much is held now.
-    fn wake(&self, usage: i64) -> Vec<u64> {
-        let Some((least, _)) = self.takes.first_key_value() else { return Vec::new() };
-        let mut woken = Vec::new();
-        for (victim, takes) in self.victims.iter().rev() {
-            // The earlier it was chosen, the more claims count on it.
-            let left = self.page.slack_counting(*victim) - usage;
-            if left < *least {
-                break;
-            }
-            if *takes <= left {
-                woken.push(*victim);
-            }
+    fn is_blank(&self) -> bool {
+        self.page.is_empty() && self.victims.is_empty() && self.claims.is_empty()
+    }
+}
+
+/// Takes one out of those who would take so much.
+fn leave<T: Ord>(parked: &mut BTreeMap<i64, BTreeSet<T>>, takes: i64, one: &T) {
+    if let Some(others) = parked.get_mut(&takes) {
+        others.remove(one);
+        if others.is_empty() {
+            parked.remove(&takes);
         }
-        woken
     }
 }
 
@@ -87,13 +88,14 @@ pub(crate) struct Book {
     choosy: BTreeSet<ClaimKey>,
     /// Claims whose tickets may come to claim no more with time, or by what others of their tenant do.
     wary: BTreeSet<ClaimKey>,
-    /// Victims that no claim is known to need.
-    free: BTreeSet<u64>,
+    /// Victims that no claim is known to need, each with where one needed it before.
+    free: BTreeMap<u64, Option<Spot>>,
     /// Victims that only claims with several guarantees need.
     doubtful: BTreeSet<u64>,
-    parked_victims: HashMap<u64, Spot, FixedState>,
-    /// Claims that nothing is known to block.
-    ready: BTreeSet<ClaimKey>,
+    /// Where a victim is needed, and what it would take.
+    parked_victims: HashMap<u64, (Spot, i64), FixedState>,
+    /// Claims that nothing is known to block, each with where it was blocked before.
+    ready: BTreeMap<ClaimKey, Option<Spot>>,
     /// Where a claim waits, for how much room, and behind which.
     parked_claims: HashMap<ClaimKey, (Spot, i64, Option<ClaimKey>), FixedState>,
     behind: HashMap<ClaimKey, Vec<ClaimKey>, FixedState>,
@@ -109,10 +111,10 @@ impl Default for Book {
             short: BTreeSet::new(),
             choosy: BTreeSet::new(),
             wary: BTreeSet::new(),
-            free: BTreeSet::new(),
+            free: BTreeMap::new(),
             doubtful: BTreeSet::new(),
             parked_victims: HashMap::default(),
-            ready: BTreeSet::new(),
+            ready: BTreeMap::new(),
             parked_claims: HashMap::default(),
             behind: HashMap::default(),
         }
@@ -152,12 +154,12 @@ impl Book {
 
     /// The last chosen of the victims whom no claim needs.
     pub(crate) fn spare(&self) -> Option<u64> {
-        self.free.last().copied()
+        self.free.last_key_value().map(|(victim, _)| *victim)
     }
 
     /// Claims that may be admitted, in their order.
     pub(crate) fn ready(&self) -> impl Iterator<Item = ClaimKey> + '_ {
-        self.ready.iter().copied()
+        self.ready.keys().copied()
     }
 
     /// Whether a claim before this one is blocked where its ticket asks.
@@ -220,7 +222,7 @@ impl Book {
         if wary {
             self.wary.insert(key);
         }
-        self.ready.insert(key);
+        self.ready.insert(key, None);
     }
 
     /// A claim took further victims, and counts on all.
@@ -266,7 +268,7 @@ impl Book {
         for later in self.behind.remove(&key).unwrap_or_default() {
             if self.parked_claims.get(&later).is_some_and(|(_, _, behind)| *behind == Some(key)) {
                 self.unpark_claim(later);
-                self.ready.insert(later);
+                self.ready.insert(later, None);
             }
         }
     }
@@ -281,7 +283,7 @@ impl Book {
     /// A lease gives way.
     pub(crate) fn choose(&mut self, victim: u64) {
         if self.is_open() {
-            self.free.insert(victim);
+            self.free.insert(victim, None);
         }
     }
 
@@ -304,10 +306,14 @@ impl Book {
     pub(crate) fn lose(&mut self, victim: u64) {
         self.free.remove(&victim);
         self.doubtful.remove(&victim);
-        if let Some(spot) = self.parked_victims.remove(&victim)
+        self.unpark_victim(victim);
+    }
+
+    fn unpark_victim(&mut self, victim: u64) {
+        if let Some((spot, takes)) = self.parked_victims.remove(&victim)
             && let Some(spread) = self.spreads.get_mut(&spot)
         {
-            spread.leave(victim);
+            leave(&mut spread.victims, takes, &victim);
         }
     }
 
@@ -315,7 +321,7 @@ impl Book {
         if let Some((spot, room, _)) = self.parked_claims.remove(&key)
             && let Some(spread) = self.spreads.get_mut(&spot)
         {
-            spread.claims.remove(&(room, key));
+            leave(&mut spread.claims, room, &key);
         }
     }
 
@@ -326,36 +332,52 @@ impl Book {
         if !self.is_open() {
             return;
         }
-        for spot in std::mem::take(&mut self.touched) {
-            self.settle_spot(pool, spot);
-        }
-        self.free.append(&mut self.doubtful);
-        while let Some(victim) = self.free.last().copied() {
-            let record = pool.claims.victims.get(&victim).and_then(|lease| leases.get(lease));
-            let Some(record) = record else { break };
-            match self.needed_at(pool, victim, record) {
-                Needed::At(spot, takes) => {
-                    self.free.remove(&victim);
-                    self.parked_victims.insert(victim, spot);
-                    self.spreads.entry(spot).or_default().park(victim, takes);
-                }
-                Needed::Somewhere => {
-                    self.free.remove(&victim);
-                    self.doubtful.insert(victim);
-                }
-                Needed::No => break,
+        let doubtful = std::mem::take(&mut self.doubtful);
+        self.free.extend(doubtful.into_iter().map(|victim| (victim, None)));
+        let mut spots = std::mem::take(&mut self.touched);
+        loop {
+            for spot in std::mem::take(&mut spots) {
+                self.settle_spot(pool, spot);
+            }
+            // Whoever is needed or blocked elsewhere after all leaves his turn to the next where he was before.
+            if let Some(before) = self.park_a_victim(pool, leases).or_else(|| self.park_a_claim(pool)) {
+                spots.extend(before);
+            } else {
+                return;
             }
         }
-        while let Some(key) = self.ready.first().copied() {
-            let Some(claim) = pool.claims.order.get(&key) else { break };
-            let Some((spot, room, behind)) = self.blocked_at(pool, key, claim) else { break };
-            self.ready.remove(&key);
-            self.parked_claims.insert(key, (spot, room, behind));
-            self.spreads.entry(spot).or_default().claims.insert((room, key));
-            if let Some(behind) = behind {
-                self.behind.entry(behind).or_default().push(key);
+    }
+
+    /// Parks the first of the free victims where a claim needs it; none where it is free indeed. Where it was before.
+    fn park_a_victim(&mut self, pool: &PoolState, leases: &Map<Id, LeaseRecord>) -> Option<Option<Spot>> {
+        let (victim, before) = self.free.last_key_value().map(|(victim, before)| (*victim, *before))?;
+        let record = pool.claims.victims.get(&victim).and_then(|lease| leases.get(lease))?;
+        match self.needed_at(pool, victim, record) {
+            Needed::No => return None,
+            Needed::Somewhere => {
+                self.doubtful.insert(victim);
+            }
+            Needed::At(spot, takes) => {
+                self.parked_victims.insert(victim, (spot, takes));
+                self.spreads.entry(spot).or_default().victims.entry(takes).or_default().insert(victim);
             }
         }
+        self.free.remove(&victim);
+        Some(before)
+    }
+
+    /// Parks the first of the claims that are ready where it is blocked; none where it is ready indeed. Where it was
+    /// before.
+    fn park_a_claim(&mut self, pool: &PoolState) -> Option<Option<Spot>> {
+        let (key, before) = self.ready.first_key_value().map(|(key, before)| (*key, *before))?;
+        let (spot, room, behind) = self.blocked_at(pool, key, pool.claims.order.get(&key)?)?;
+        self.ready.remove(&key);
+        self.parked_claims.insert(key, (spot, room, behind));
+        self.spreads.entry(spot).or_default().claims.entry(room).or_default().insert(key);
+        if let Some(behind) = behind {
+            self.behind.entry(behind).or_default().push(key);
+        }
+        Some(before)
     }
 
     fn settle_spot(&mut self, pool: &PoolState, spot: Spot) {
@@ -367,18 +389,19 @@ impl Book {
         } else {
             self.short.remove(&spot);
         }
-        for victim in spread.wake(usage) {
-            spread.leave(victim);
-            self.parked_victims.remove(&victim);
-            self.free.insert(victim);
+        for victim in spread.spare(usage) {
+            if let Some((_, takes)) = self.parked_victims.remove(&victim) {
+                leave(&mut spread.victims, takes, &victim);
+            }
+            self.free.insert(victim, Some(spot));
         }
-        let room = room(pool, spot);
-        while let Some((takes, key)) = spread.claims.first().copied().filter(|(takes, _)| *takes <= room) {
-            spread.claims.remove(&(takes, key));
-            self.parked_claims.remove(&key);
-            self.ready.insert(key);
+        for key in spread.ready(room(pool, spot), &self.wary) {
+            if let Some((_, takes, _)) = self.parked_claims.remove(&key) {
+                leave(&mut spread.claims, takes, &key);
+            }
+            self.ready.insert(key, Some(spot));
         }
-        if spread.page.is_empty() && spread.victims.is_empty() && spread.claims.is_empty() {
+        if spread.is_blank() {
             self.spreads.remove(&spot);
         }
     }

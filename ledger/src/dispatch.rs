@@ -450,7 +450,7 @@ impl Ledger {
     fn put_forward(&self, at: PoolIndex, node: NodeId, gate: Option<&Gate>, now: Time) -> Option<Candidate> {
         let pool = self.pool_at(at);
         let here = pool.node(node);
-        if here.waiting == 0 || here.inactive {
+        if here.oldest.is_none() || here.inactive {
             return None;
         }
         if here.children.is_empty() {
@@ -462,7 +462,7 @@ impl Ledger {
         let mut best: Option<(Rank, Candidate)> = None;
         for child in &here.children {
             let below = pool.node(*child);
-            if below.waiting == 0 {
+            if below.oldest.is_none() {
                 continue;
             }
             let found = if gate.lets_pass(below) {

@@ -87,7 +87,7 @@ impl Ledger {
         for at in 0..self.pools.len() {
             let claims = &self.pools[at].claims;
             if claims.book.is_stale() {
-                let wary = |claim: &Claim| self.is_wary(at, claim.leaf) || !self.may_claim(at, claim.ticket, now);
+                let wary = |claim: &Claim| self.is_wary(at, claim) || !self.may_claim(at, claim.ticket, now);
                 let wary = claims.order.iter().filter(|(_, claim)| wary(claim)).map(|(key, _)| *key).collect();
                 let book = Book::rewrite(&self.pools[at], &self.leases, &wary);
                 self.pools[at].claims.book = book;
@@ -98,11 +98,13 @@ impl Ledger {
         }
     }
 
-    /// Whether tickets of a leaf may come to claim no more with time, or by what others of their tenant do.
-    fn is_wary(&self, at: PoolIndex, leaf: NodeId) -> bool {
+    /// Whether a claim's ticket may come to claim no more with time, or by what others of its tenant do; or may be kept
+    /// from its admission by something else than what is held.
+    fn is_wary(&self, at: PoolIndex, claim: &Claim) -> bool {
         let pool = self.pool_at(at);
-        let node = pool.node(leaf);
-        node.budgeted || node.bounded || pool.spec.order == Order::Strict
+        let node = pool.node(claim.leaf);
+        let borrows = self.tickets.get(&claim.ticket).is_some_and(|record| record.shape.borrow);
+        node.budgeted || node.bounded || pool.spec.order == Order::Strict || !borrows
     }
 
     fn forget(&mut self, now: Time) {
@@ -462,7 +464,7 @@ impl Ledger {
             record.claim = Some(claim_key);
         }
         self.lose_hold(id);
-        let wary = self.is_wary(at, leaf);
+        let wary = self.pools[at].claims.order.get(&claim_key).is_some_and(|claim| self.is_wary(at, claim));
         self.pools[at].write(|book, pool| {
             if let Some(claim) = pool.claims.order.get(&claim_key) {
                 book.make(pool, claim_key, claim, wary);

@@ -8,17 +8,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use headgate_benches::{Cell, Size};
-use headgate_ledger::Request;
+use headgate_ledger::{Id, Request};
 
 /// Requests that are made before they are asked: whoever asks has just read what it asks.
 const BATCH: usize = 64;
-const NAMES: &str = "admit_and_release";
+const NAMES: &str = "admit_and_release, release_a_victim";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let (name, times) = (arguments.next(), arguments.next().and_then(|times| times.parse().ok()));
     match (name.as_deref(), times) {
         (Some("admit_and_release"), Some(times)) => admit_and_release(times),
+        (Some("release_a_victim"), Some(times)) => release_victims(times),
         _ => {
             eprintln!("usage: counts NAME TIMES, where NAME is one of: {NAMES}");
             return ExitCode::from(2);
@@ -40,4 +41,19 @@ fn pair(cell: &mut Cell, request: &Arc<Request>) {
     if let Some(id) = cell.acquire(request) {
         cell.release(black_box(id));
     }
+}
+
+/// A holder gives up early what was to be taken back: the first claim's ticket is admitted.
+fn release_victims(times: usize) {
+    let mut cell = Cell::reclaiming(10_000);
+    let victims: Vec<_> = cell.ledger.leases().filter(|lease| lease.deadline.is_some()).map(|lease| lease.id).collect();
+    for victim in victims.into_iter().take(times) {
+        release_victim(&mut cell, victim);
+    }
+}
+
+#[inline(never)]
+fn release_victim(cell: &mut Cell, victim: Id) {
+    cell.release(victim);
+    assert_eq!(cell.settle(), 1);
 }
