@@ -56,17 +56,18 @@ impl Model {
         let before: Vec<Hold> = self.holds.iter().filter(|hold| hold.pool == pool).cloned().collect();
         let hold_for = self.pool(pool).hold_for;
         let mut standers = self.stand(pool);
-        let mut turned = false;
-        for hold in &before {
-            let stands = standers.iter().any(|stander| self.is_hold_of(hold, stander));
-            if stands && hold_for > 0 && hold.since + hold_for <= self.now {
-                let back = self.moment();
-                let mut tickets = self.tickets.iter_mut();
-                let ticket = tickets.find(|ticket| ticket.request.id == hold.ticket);
-                ticket.expect("a waiting ticket").stood = back;
-                turned = true;
-            }
+        let over = |since: Time, now: Time| hold_for > 0 && since + hold_for <= now;
+        let stands = |hold: &&Hold| standers.iter().any(|stander| self.is_hold_of(hold, stander));
+        let turned = before.iter().filter(stands).filter(|hold| over(hold.since, self.now));
+        // Turns that end in one instant: whoever had arrived first is as if he had just arrived first.
+        let mut turned: Vec<_> = turned.map(|hold| (self.ticket(&hold.ticket).arrived, hold.ticket.clone())).collect();
+        turned.sort();
+        for (_, id) in &turned {
+            let back = self.moment();
+            let ticket = self.tickets.iter_mut().find(|ticket| ticket.request.id == *id);
+            ticket.expect("a waiting ticket").stood = back;
         }
+        let turned = !turned.is_empty();
         let mut after: Vec<Hold> = Vec::new();
         standers.sort_by_key(|stander| (stander.node, self.ticket(&stander.ticket).stood));
         for stander in standers {
@@ -74,9 +75,8 @@ impl Model {
             if after.iter().any(|hold| hold.node == node) {
                 continue;
             }
-            let over = |since: &Time| hold_for > 0 && since + hold_for <= self.now;
             let mut same = before.iter().filter(|hold| self.is_hold_of(hold, &stander)).map(|hold| hold.since);
-            let since = same.find(|since| !over(since)).unwrap_or(self.now);
+            let since = same.find(|since| !over(*since, self.now)).unwrap_or(self.now);
             let Stander { resources, ticket, .. } = stander;
             after.push(Hold { pool: pool.to_owned(), node, ticket, resources, since });
         }
