@@ -394,7 +394,7 @@ impl Ledger {
         if let Some(candidate) = self.next_claimed(at, now) {
             return Some(candidate);
         }
-        let mut holds: Vec<_> = pool.held.iter().filter_map(|node| pool.node(*node).hold).collect();
+        let mut holds: Vec<_> = pool.opened.iter().filter_map(|node| pool.node(*node).hold).collect();
         holds.sort_unstable_by_key(|hold| hold.waits);
         for hold in holds {
             if let Some(record) = self.tickets.get(&hold.ticket)

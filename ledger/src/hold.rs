@@ -1,14 +1,45 @@
 //! Holds: what is freed gathers for a ticket that has waited long enough.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::config::Order;
 use crate::entry::{Entry, Place};
-use crate::ledger::{Ledger, PoolIndex};
+use crate::ledger::{Ledger, Map, PoolIndex};
 use crate::pool::{Ask, Leaf, NodeId, PoolState, ROOT, Set, Slot};
-use crate::queue::Shape;
+use crate::queue::{Line, Shape};
 use crate::request::Id;
 use crate::time::Time;
+
+/// Tickets up to which what is remembered is found out the long way too where that is checked.
+const CHECKED_MAX: usize = 64;
+
+/// Who waits longest of some who ask for the same.
+#[derive(Clone, Copy, Debug)]
+struct Longest {
+    waits: (Time, Id),
+    /// Some of them may have had their turn, and waited longer than that tells.
+    turned: bool,
+}
+
+impl Longest {
+    fn longer(self, other: Self) -> Self {
+        Self { waits: self.waits.min(other.waits), turned: self.turned || other.turned }
+    }
+}
+
+/// Who stands where in a subtree.
+#[derive(Debug)]
+pub(crate) struct Standers {
+    /// It holds before this.
+    until: Time,
+    /// It can be told without looking at every ticket.
+    exact: bool,
+    /// Nodes where another has to have the hold than has it, or nobody.
+    changes: Vec<(NodeId, Option<Id>)>,
+    /// By the numbers of shapes: who is blocked nowhere in it.
+    open: Vec<(usize, Longest)>,
+}
 
 /// A ticket's hold at a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +62,127 @@ impl Ledger {
         if !ripe && pool.held.is_empty() {
             return None;
         }
+        let over = |(since, _): &(Time, NodeId)| since.after(pool.spec.hold_for) <= now;
+        let turn = !pool.spec.hold_for.is_zero() && pool.turns.first().is_some_and(over);
+        // What an ask raises above a guarantee that is not lendable depends on where it is made.
+        if turn || !ripe || pool.node(ROOT).stiff {
+            return self.sweep_holds(at, now, ripe);
+        }
+        let standing = self.standers(at, ROOT, now);
+        if !standing.exact {
+            return self.sweep_holds(at, now, ripe);
+        }
+        let mut changes = standing.changes.clone();
+        changes.sort_unstable_by_key(|(node, _)| *node);
+        let hold = |(node, _): &(NodeId, Option<Id>)| pool.node(*node).hold.map(|hold| hold.ticket);
+        let lost: Vec<Id> = changes.iter().filter_map(hold).collect();
+        let place = |(node, id): &(NodeId, Option<Id>)| {
+            let node = pool.node(*node);
+            Some(((*id)?, Place { tenant: node.path.clone(), own: node.own }))
+        };
+        let held: Vec<(Id, Place)> = changes.iter().filter_map(place).collect();
+        let judged = (!changes.is_empty()).then(|| Entry::HoldsPassed {
+            pool: pool.spec.name.clone(),
+            turned: Vec::new(),
+            lost,
+            held,
+        });
+        if pool.arrivals.len() <= CHECKED_MAX {
+            debug_assert_eq!(judged, self.sweep_holds(at, now, ripe));
+        }
+        judged
+    }
+
+    /// Who stands where in a subtree, as far as that differs from who has his hold there; and of those who are not
+    /// blocked in it, the ones that wait longest.
+    fn standers(&self, at: PoolIndex, node: NodeId, now: Time) -> Arc<Standers> {
+        let pool = self.pool_at(at);
+        let here = pool.node(node);
+        if !here.varied
+            && let Some(known) = pool.standers.get(node, here.stamp, &[]).filter(|known| now < known.until)
+        {
+            return known;
+        }
+        let mut standing = Standers { until: Time::NEVER, exact: true, changes: Vec::new(), open: Vec::new() };
+        let mut open: Map<usize, Longest> = Map::default();
+        if !here.weightless && !here.inactive {
+            for (shape, longest) in self.longest(at, node, now) {
+                open.insert(shape, longest);
+            }
+        }
+        for child in &here.children {
+            let below = pool.node(*child);
+            if below.oldest.is_none() && below.holds == 0 {
+                continue;
+            }
+            let below = self.standers(at, *child, now);
+            standing.until = standing.until.min(below.until);
+            standing.exact &= below.exact;
+            standing.changes.extend_from_slice(&below.changes);
+            for (shape, longest) in &below.open {
+                let known = open.entry(*shape).or_insert(*longest);
+                *known = known.longer(*longest);
+            }
+        }
+        let mut stands: Option<Longest> = None;
+        for (shape, longest) in open {
+            let ask = &self.tickets[&longest.waits.1].shape.ask;
+            if ask.0.iter().all(|(slot, amount)| {
+                let cell = here.cell(*slot);
+                cell.now.usage + amount <= cell.limit
+            }) {
+                standing.open.push((shape, longest));
+            } else {
+                stands = Some(stands.map_or(longest, |known| known.longer(longest)));
+            }
+        }
+        let mut wants = None;
+        if let Some(longest) = stands {
+            let ripe = self.tickets[&longest.waits.1].ticket.arrived.after(pool.spec.hold_after);
+            if ripe <= now {
+                wants = Some(longest.waits.1);
+            } else {
+                standing.until = standing.until.min(ripe);
+                // One that had its turn may have waited long enough, and be told as if it had just come.
+                standing.exact &= !longest.turned;
+            }
+        }
+        if wants != here.hold.map(|hold| hold.ticket) {
+            standing.changes.push((node, wants));
+        }
+        let standing = Arc::new(standing);
+        if !here.varied {
+            pool.standers.keep(node, here.stamp, &[], standing.clone());
+        }
+        standing
+    }
+
+    /// Of a leaf's tickets, for every shape that could ever be admitted: the one that waits longest.
+    fn longest(&self, at: PoolIndex, node: NodeId, now: Time) -> Vec<(usize, Longest)> {
+        let pool = self.pool_at(at);
+        let queue = &pool.node(node).queue;
+        let leaf = Leaf::at(node);
+        let could = |shape: &Shape| self.could_ever(at, &leaf, shape, now);
+        match pool.spec.order {
+            Order::Backfill => {
+                let lines = queue.lines.iter().filter(|(shape, _)| could(shape));
+                let longest = |line: &Line| Some(Longest { waits: *line.waits.first()?, turned: line.turned });
+                lines.filter_map(|(_, line)| Some((line.shape, longest(line)?))).collect()
+            }
+            Order::Strict => {
+                let first = queue.order.first().and_then(|key| self.tickets.get(&key.id));
+                let first = first.filter(|record| record.claim.is_none() && could(&record.shape));
+                let line = first.and_then(|record| Some((record, queue.lines.get(&record.shape)?.shape)));
+                line.map(|(record, shape)| (shape, Longest { waits: record.waits(), turned: record.turned.is_some() }))
+                    .into_iter()
+                    .collect()
+            }
+        }
+    }
+
+    /// The same as is judged otherwise, found out by going through all lines; and whose turn is over.
+    fn sweep_holds(&self, at: PoolIndex, now: Time, ripe: bool) -> Option<Entry> {
+        let pool = self.pool_at(at);
         let holds: Vec<(NodeId, Hold)> =
             pool.held.iter().filter_map(|node| Some((*node, pool.node(*node).hold?))).collect();
         let over = |(node, hold): &&(NodeId, Hold)| {

@@ -343,11 +343,8 @@ impl Ledger {
                 earlier(at);
             }
             if !spec.hold_for.is_zero() {
-                for node in &pool.held {
-                    if let Some(hold) = pool.node(*node).hold {
-                        earlier(hold.since.after(spec.hold_for));
-                    }
-                }
+                let ends = pool.turns.iter().map(|(since, _)| since.after(spec.hold_for));
+                ends.into_iter().find(|at| *at > now).into_iter().for_each(&mut earlier);
             }
             if pool.node(ROOT).waiting > 0
                 && let Some(at) = after(&pool.admissions, spec.min_runtime)

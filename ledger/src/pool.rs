@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use crate::amount::{AMOUNT_MAX, Amounts};
 use crate::average::Average;
@@ -13,7 +14,7 @@ use crate::book::Book;
 use crate::burst::BurstState;
 use crate::config::{Burst, Enforce, Pool, ShareOf};
 use crate::dispatch::{Candidate, Rank};
-use crate::hold::Hold;
+use crate::hold::{Hold, Standers};
 use crate::ledger::TenantIndex;
 use crate::memo::Memo;
 use crate::name::{Resource, TenantPath};
@@ -153,8 +154,8 @@ pub(crate) struct Node {
     pub(crate) bounded: bool,
     /// It is a member that was made on first use, or one above it is.
     pub(crate) made: bool,
-    /// Its weight is zero, or one above it is.
-    pub(crate) weightless: bool,
+    /// Somebody has a hold here.
+    pub(crate) held_here: bool,
     /// As said here or by the nearest above.
     pub(crate) enforce: Option<Enforce>,
     pub(crate) cells: Vec<Cell>,
@@ -178,6 +179,10 @@ pub(crate) struct Node {
     /// Of the tickets in the subtree, the one that waits longest.
     pub(crate) oldest: Option<(Time, Id)>,
     pub(crate) weight: u32,
+    /// Its weight is zero, or one above it is.
+    pub(crate) weightless: bool,
+    /// Holds in the subtree.
+    pub(crate) holds: u32,
     /// Something in the subtree is not lendable.
     pub(crate) stiff: bool,
     /// A budget or a bounded burst is in the subtree or above it: what it would put forward changes with time.
@@ -211,6 +216,8 @@ impl Node {
             children: Vec::new(),
             weight: 1000,
             weightless: false,
+            held_here: false,
+            holds: 0,
             inactive: false,
             usable: false,
             stiff: false,
@@ -420,11 +427,17 @@ pub(crate) struct PoolState {
     /// What the tickets without a claim ask for.
     pub(crate) shapes: Shapes,
     pub(crate) memo: Memo<Option<(Rank, Candidate)>>,
+    /// Who stands where, by node.
+    pub(crate) standers: Memo<Arc<Standers>>,
     pub(crate) claims: Claims,
     /// The ticket that was just queued, and tries at once, and when that was.
     pub(crate) fresh: Option<(Id, Time)>,
     /// Nodes where somebody has a hold.
     pub(crate) held: BTreeSet<NodeId>,
+    /// Of these, the ones where its ticket may not be blocked any more.
+    pub(crate) opened: BTreeSet<NodeId>,
+    /// By since when.
+    pub(crate) turns: BTreeSet<(Time, NodeId)>,
     /// Nodes with a bounded burst that is running or over.
     pub(crate) bursting: BTreeSet<NodeId>,
     /// Those that are running, by when they are over.
@@ -739,6 +752,7 @@ impl PoolState {
             next = (id != ROOT).then_some(node.parent);
         }
         self.claims.book.touch(&self.nodes, leaf, ask);
+        self.open_holds(leaf);
     }
 
     /// A lease comes, or goes with a negative sign: as `add` and `count` do it, in one climb.
@@ -748,6 +762,7 @@ impl PoolState {
         // More of them than can be taken up at once are rare.
         rest.chunks(CLIMB).for_each(|some| self.count_some(leaf, some, sign, 0));
         self.claims.book.touch(&self.nodes, leaf, ask);
+        self.open_holds(leaf);
     }
 
     /// The book of claims, to be written in.
@@ -940,12 +955,41 @@ impl PoolState {
         }
     }
 
-    /// Something at a node changed that dispatch looks at.
-    pub(crate) fn touch(&mut self, node: NodeId) {
-        let mut next = Some(node);
+    /// Somebody has his hold at a node, or nobody.
+    pub(crate) fn set_hold(&mut self, at: NodeId, hold: Option<Hold>) {
+        let before = std::mem::replace(&mut self.nodes[at as usize].hold, hold);
+        if let Some(before) = before {
+            self.turns.remove(&(before.since, at));
+            self.held.remove(&at);
+            self.opened.remove(&at);
+        }
+        if let Some(hold) = hold {
+            self.turns.insert((hold.since, at));
+            self.held.insert(at);
+            self.opened.insert(at);
+        }
+        self.nodes[at as usize].held_here = hold.is_some();
+        let more = i32::from(hold.is_some()) - i32::from(before.is_some());
+        let mut next = Some(at);
         while let Some(id) = next {
             let node = &mut self.nodes[id as usize];
             node.stamp += 1;
+            node.holds = node.holds.wrapping_add_signed(more);
+            next = (id != ROOT).then_some(node.parent);
+        }
+    }
+
+    /// What is held under a leaf changed: holds on the way up may be blocked no more.
+    fn open_holds(&mut self, leaf: NodeId) {
+        if self.held.is_empty() {
+            return;
+        }
+        let mut next = Some(leaf);
+        while let Some(id) = next {
+            let node = &self.nodes[id as usize];
+            if node.held_here {
+                self.opened.insert(id);
+            }
             next = (id != ROOT).then_some(node.parent);
         }
     }

@@ -13,7 +13,7 @@ use crate::ledger::{
     BudgetState, ENDED_MAX, LeaseRecord, Ledger, PoolIndex, TenantIndex, TenantState, TicketRecord, Timer,
 };
 use crate::name::{Holder, TenantPath};
-use crate::pool::{Ask, NodeId, PoolState, ROOT, Slot};
+use crate::pool::{Ask, Leaf, NodeId, PoolState, ROOT, Set, Slot};
 use crate::queue::{Shape, TicketKey};
 use crate::reclaim::{Claim, ClaimKey, VictimKey};
 use crate::request::{End, Ended, Id, Lease, ReasonCode, Request, Ticket};
@@ -80,6 +80,23 @@ impl Ledger {
             Entry::Resumed => self.resume(now),
         }
         self.settle_claims(now);
+        self.settle_holds();
+    }
+
+    /// Leaves alone the holds whose tickets are blocked still.
+    fn settle_holds(&mut self) {
+        for at in 0..self.pools.len() {
+            if self.pools[at].opened.is_empty() {
+                continue;
+            }
+            let pool = &self.pools[at];
+            let blocked = |node: &NodeId| {
+                let record = pool.node(*node).hold.and_then(|hold| self.tickets.get(&hold.ticket));
+                record.is_some_and(|record| !pool.fits(&Set::Now, &Leaf::at(record.leaf), &record.shape.ask))
+            };
+            let opened = pool.opened.iter().copied().filter(|node| !blocked(node)).collect();
+            self.pools[at].opened = opened;
+        }
     }
 
     /// Takes in what changed for claims and victims.
@@ -591,9 +608,7 @@ impl Ledger {
         let waits = record.waits();
         record.hold = Some(node);
         let pool = &mut self.pools[at];
-        pool.nodes[node as usize].hold = Some(Hold { ticket: id, since: now, waits });
-        pool.touch(node);
-        pool.held.insert(node);
+        pool.set_hold(node, Some(Hold { ticket: id, since: now, waits }));
     }
 
     /// A hold's turn is over: its ticket goes to the back.
@@ -613,9 +628,7 @@ impl Ledger {
         let record = self.tickets.get_mut(&id)?;
         let node = record.hold.take()?;
         let pool = &mut self.pools[record.pool];
-        pool.nodes[node as usize].hold = None;
-        pool.touch(node);
-        pool.held.remove(&node);
+        pool.set_hold(node, None);
         Some(node)
     }
 

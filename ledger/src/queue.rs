@@ -56,6 +56,8 @@ pub(crate) struct Line {
     pub(crate) open: BTreeSet<TicketKey>,
     /// The same by how long they wait, as holds tell it.
     pub(crate) waits: BTreeSet<(Time, Id)>,
+    /// Some of them may have had their turn of a hold: they have waited longer than that tells.
+    pub(crate) turned: bool,
 }
 
 /// A leaf's tickets.
@@ -72,6 +74,7 @@ pub(crate) struct Queue {
 impl Queue {
     /// Takes a ticket into its line.
     pub(crate) fn open(&mut self, shapes: &mut Shapes, shape: &Shape, key: TicketKey, waits: (Time, Id)) {
+        let turned = waits.0 != key.arrived;
         let line = match self.lines.get_mut(shape) {
             Some(line) => line,
             None => {
@@ -81,6 +84,7 @@ impl Queue {
         };
         line.open.insert(key);
         line.waits.insert(waits);
+        line.turned |= turned;
     }
 
     /// Takes a ticket out of its line: it has a claim now, is passed over or gone.

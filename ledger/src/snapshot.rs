@@ -387,8 +387,7 @@ impl Ledger {
             let Some(node) = self.node_of(at, &place) else { continue };
             let Some(record) = self.tickets.get_mut(&ticket) else { continue };
             record.hold = Some(node);
-            self.pools[at].nodes[node as usize].hold = Some(Hold { ticket, since, waits: (waits, ticket) });
-            self.pools[at].held.insert(node);
+            self.pools[at].set_hold(node, Some(Hold { ticket, since, waits: (waits, ticket) }));
         }
     }
 }
