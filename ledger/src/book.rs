@@ -211,7 +211,7 @@ impl Book {
             for (slot, ask) in &claim.ask.0 {
                 let page = &mut self.spreads.entry((node, *slot)).or_default().page;
                 let change = page.asks_before(key) + ask - gone(node, *slot, page.asks() + ask);
-                let bound = bound(pool, node, *slot, &by);
+                let bound = bound(pool, claim, (node, *slot), &by);
                 page.insert(Line { key, ask: *ask, counts_on: claim.counts_on, bound, change });
                 self.touch_spot((node, *slot));
             }
@@ -236,7 +236,7 @@ impl Book {
                 let Some(spread) = self.spreads.get_mut(&(node, *slot)) else { continue };
                 let page = &mut spread.page;
                 let change = page.asks_before(key) + ask - victims_under(pool, node, *slot, page.asks());
-                let bound = bound(pool, node, *slot, &by);
+                let bound = bound(pool, claim, (node, *slot), &by);
                 page.replace(Line { key, ask: *ask, counts_on: claim.counts_on, bound, change });
                 self.touch_spot((node, *slot));
             }
@@ -515,10 +515,13 @@ fn victims_under(pool: &PoolState, node: NodeId, slot: Slot, asks: i64) -> i64 {
     here.cell(slot).now.usage + asks - planned
 }
 
-/// What a claim's plan may hold at a node: no more than the limit, nor than the guarantee that it stands by.
-fn bound(pool: &PoolState, node: NodeId, slot: Slot, by: &[Guarantee]) -> i64 {
+/// What a claim's plan may hold at a node: no more than the limit, nor than the guarantee that it stands by, nor, of one
+/// that may not borrow, than its leaf's.
+fn bound(pool: &PoolState, claim: &Claim, (node, slot): Spot, by: &[Guarantee]) -> i64 {
     let cell = pool.node(node).cell(slot);
+    let own = !claim.borrow && node == claim.leaf && pool.capacity(slot).is_some();
     match by {
+        _ if own => cell.limit.min(cell.guarantee),
         [(at, slots)] if *at == node && slots.contains(&slot) => cell.limit.min(cell.guarantee),
         _ => cell.limit,
     }

@@ -476,7 +476,7 @@ impl Ledger {
         let (queue, shapes) = pool.queue_of(leaf);
         queue.shut(shapes, &shape, key, waits);
         pool.pass_queue(leaf);
-        take_claim(pool, claim_key, Claim { ticket: id, leaf, ask: shape.ask, by, counts_on });
+        take_claim(pool, claim_key, Claim { ticket: id, leaf, ask: shape.ask, borrow: shape.borrow, by, counts_on });
         if let Some(record) = self.tickets.get_mut(&id) {
             record.claim = Some(claim_key);
         }

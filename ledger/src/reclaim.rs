@@ -34,6 +34,8 @@ pub(crate) struct Claim {
     pub(crate) ticket: Id,
     pub(crate) leaf: NodeId,
     pub(crate) ask: Ask,
+    /// May its ticket borrow; else it claims no more than its leaf's guarantee.
+    pub(crate) borrow: bool,
     /// The guarantees that it claims by.
     pub(crate) by: Vec<(NodeId, Vec<Slot>)>,
     /// It counts on the victims chosen before this number.
@@ -419,11 +421,14 @@ impl<'a> Sweep<'a> {
         self
     }
 
-    /// Whether a claim stays within one of the guarantees that it claims by.
+    /// Whether a claim stays within one of the guarantees that it claims by; of one that may not borrow, within its
+    /// leaf's too.
     fn keeps(&self, pool: &PoolState, claim: &Claim) -> bool {
-        claim.by.iter().any(|(node, slots)| {
-            pool.within(&self.plan, &Leaf::at(claim.leaf), &claim.ask, *node, |slot| slots.contains(&slot))
-        })
+        let leaf = Leaf::at(claim.leaf);
+        let one = |(node, slots): &(NodeId, Vec<Slot>)| {
+            pool.within(&self.plan, &leaf, &claim.ask, *node, |slot| slots.contains(&slot))
+        };
+        (claim.borrow || pool.within(&self.plan, &leaf, &claim.ask, claim.leaf, |_| true)) && claim.by.iter().any(one)
     }
 }
 

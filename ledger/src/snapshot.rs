@@ -379,7 +379,7 @@ impl Ledger {
             let (queue, shapes) = pool.queue_of(leaf);
             queue.shut(shapes, shape, record.key, record.waits());
             pool.pass_queue(leaf);
-            take_claim(pool, key, Claim { ticket, leaf, ask: shape.ask.clone(), by, counts_on });
+            take_claim(pool, key, Claim { ticket, leaf, ask: shape.ask.clone(), borrow: shape.borrow, by, counts_on });
         }
         (self.pools[at].claims.next_claim, self.pools[at].claims.next_victim) = (kept.next_claim, kept.next_victim);
         self.pools[at].claims.book.spoil();
