@@ -49,7 +49,7 @@ impl Cell {
         let held = u64::from(size.leases) + 1;
         let full = size.tickets > 0;
         let mut cell = Self::empty(size.leaves, |pool, resources| {
-            pool.capacity = amounts(resources, if full { u64::from(size.leases) } else { held * 1000 });
+            pool.capacity = amounts(resources, [if full { u64::from(size.leases) } else { held * 1000 }; 4]);
         });
         // As many ended requests as there are leases are remembered, so that all stays as large as it is.
         let settings = Settings { remember: Duration::from_nanos(2 * held), ..Settings::default() };
@@ -61,7 +61,8 @@ impl Cell {
         }
         for at in 0..size.tickets {
             // The smallest asks for two, so that one release never is enough.
-            let request = cell.request((at / size.shapes.max(1)) as usize, 2 + u64::from(at % size.shapes.max(1)));
+            let shape = spread(at % size.shapes.max(1), size.shapes).map(|more| 2 + more);
+            let request = cell.request_of((at / size.shapes.clamp(1, 16)) as usize, shape);
             assert!(cell.acquire(&request).is_none(), "a ticket that waits");
         }
         cell
@@ -91,7 +92,7 @@ impl Cell {
     /// guaranteed, and those ask for it.
     pub fn reclaiming(claims: u32) -> Self {
         let mut cell = Self::empty(claims, |pool, resources| {
-            pool.capacity = amounts(resources, u64::from(claims));
+            pool.capacity = amounts(resources, [u64::from(claims); 4]);
             pool.min_runtime = Duration::ZERO;
         });
         let owner = |leaf: usize| leaf.is_multiple_of(2);
@@ -124,10 +125,15 @@ impl Cell {
 
     /// A request of a leaf, for so much of every resource.
     pub fn request(&mut self, leaf: usize, amount: u64) -> Arc<Request> {
+        self.request_of(leaf, [amount; 4])
+    }
+
+    /// A request of a leaf, for so much of each resource.
+    fn request_of(&mut self, leaf: usize, shape: [u64; 4]) -> Arc<Request> {
         self.asked += 1;
         let id = RequestId::parse(&format!("r{}", self.asked)).expect("an id");
         let tenant = self.leaves[leaf % self.leaves.len()].clone();
-        let mut request = Request::new(id, tenant, self.pool.clone(), amounts(&self.resources, amount));
+        let mut request = Request::new(id, tenant, self.pool.clone(), amounts(&self.resources, shape));
         request.ttl = Some(Duration::ZERO);
         Arc::new(request)
     }
@@ -167,8 +173,14 @@ impl Cell {
 }
 
 #[expect(clippy::expect_used, reason = "amounts that are written here")]
-fn amounts(resources: &[Resource; 4], amount: u64) -> Amounts {
-    Amounts::new(resources.iter().map(|name| (name.clone(), amount))).expect("amounts")
+fn amounts(resources: &[Resource; 4], shape: [u64; 4]) -> Amounts {
+    Amounts::new(resources.iter().cloned().zip(shape)).expect("amounts")
+}
+
+/// The shape of a number among so many, as small as can be in every resource.
+fn spread(number: u32, shapes: u32) -> [u64; 4] {
+    let base = (1u32..).find(|base| base.pow(4) >= shapes).unwrap_or(1);
+    [0, 1, 2, 3].map(|place| u64::from(number / base.pow(place) % base))
 }
 
 /// Puts tenants on four levels, and says which are the lowest.

@@ -9,7 +9,7 @@ use crate::config::{Lifecycle, OnExceed, Order};
 use crate::entry::Entry;
 use crate::ledger::{Ledger, PoolIndex, TicketRecord};
 use crate::pool::{Ask, Counters, Effect, Empty, Leaf, Node, NodeId, PoolState, ROOT, Set, Slot, UNMADE};
-use crate::queue::{Shape, TicketKey};
+use crate::queue::{Line, Shape, TicketKey};
 use crate::reclaim::{ClaimKey, Plan};
 use crate::request::{Id, ReasonCode};
 use crate::share::Share;
@@ -79,8 +79,8 @@ pub(crate) type Rank = (bool, bool, Share, TicketKey);
 
 /// What the nodes of a path leave open, for tickets that nothing lets pass.
 struct Gate {
-    /// By the number of a shape: it fits, and nothing is held against it.
-    open: Vec<bool>,
+    /// The numbers of the shapes that fit, and against which nothing is held; sorted.
+    open: Vec<usize>,
     /// Every node up to the root has its say in it: what else stands against a ticket is in its own subtree.
     whole: bool,
     /// There are claims: a leaf's guarantee may let its tickets pass.
@@ -457,7 +457,7 @@ impl Ledger {
             return self.put_forward_leaf(at, node, gate, now);
         }
         let gate = self.gate_at(pool, node, gate);
-        let any = gate.open.contains(&true);
+        let any = !gate.open.is_empty();
         let memo = gate.whole && gate.open.len() <= crate::memo::SHAPES_MAX && pool.spec.half_life.is_zero();
         let mut best: Option<(Rank, Candidate)> = None;
         for child in &here.children {
@@ -504,22 +504,30 @@ impl Ledger {
         let claims = !pool.claims.order.is_empty();
         let held = hold.map_or_else(Vec::new, |hold| self.hold_blocked(pool, node, &hold));
         let mut gate = Gate {
-            open: vec![false; pool.shapes.numbers()],
+            open: Vec::new(),
             whole: node == ROOT || above.is_some_and(|above| above.whole),
             claims,
             held: above.map_or_else(Vec::new, |above| above.held.clone()),
             since: above.and_then(|above| above.since).max(hold.map(|hold| hold.waits)),
         };
-        for (shape, number) in pool.shapes.iter() {
-            gate.open[number] = above.is_none_or(|above| above.open[number])
-                && shape.ask.0.iter().all(|(slot, amount)| {
-                    let cell = here.cell(*slot);
-                    let fits =
-                        |set: Set| Effect::of(*slot, *amount, *amount, cell, set.tally(pool, node, *slot)).fits();
-                    fits(Set::Now)
-                        && !held.contains(slot)
-                        && (!claims || (fits(Set::All) && !self.claim_blocked_at(pool, node, *slot)))
-                });
+        let opens = |shape: &Shape| {
+            // What names no resource with guarantees stays within them all, as owners do.
+            let owns = claims && shape.ask.0.iter().all(|(slot, _)| pool.capacity(*slot).is_none());
+            let plan = if owns { Set::Owners } else { Set::All };
+            shape.ask.0.iter().all(|(slot, amount)| {
+                let cell = here.cell(*slot);
+                let fits = |set: Set| Effect::of(*slot, *amount, *amount, cell, set.tally(pool, node, *slot)).fits();
+                fits(Set::Now)
+                    && !held.contains(slot)
+                    && (!claims || (fits(plan) && !self.claim_blocked_at(pool, node, *slot)))
+            })
+        };
+        match above {
+            None => gate.open.extend(pool.shapes.iter().filter(|(_, shape)| opens(shape)).map(|(number, _)| number)),
+            Some(above) => {
+                let open = above.open.iter().copied();
+                gate.open.extend(open.filter(|number| pool.shapes.get(*number).is_some_and(opens)));
+            }
         }
         gate.held.extend(held);
         gate
@@ -535,10 +543,17 @@ impl Ledger {
         }
         let leaf = Leaf::at(node);
         let mut best: Option<Candidate> = None;
-        for (shape, line) in &here.queue.lines {
-            let Some(first) = line.open.first().filter(|_| gate.is_none_or(|gate| gate.open[line.shape])) else {
-                continue;
-            };
+        let all = here.queue.lines.iter();
+        let lines: Vec<(&Shape, &Line)> = match gate {
+            None => all.collect(),
+            Some(gate) if gate.open.len() < here.queue.lines.len() => {
+                let shapes = gate.open.iter().filter_map(|number| pool.shapes.get(*number));
+                shapes.filter_map(|shape| here.queue.lines.get_key_value(shape)).collect()
+            }
+            Some(gate) => all.filter(|(_, line)| gate.open.binary_search(&line.shape).is_ok()).collect(),
+        };
+        for (shape, line) in lines {
+            let Some(first) = line.open.first() else { continue };
             if best.is_some_and(|best| best.key < *first) {
                 continue;
             }

@@ -18,7 +18,7 @@ pub(crate) const SHAPES_MAX: usize = 1024;
 #[derive(Clone, Debug)]
 struct Kept<T> {
     stamp: u64,
-    open: Vec<bool>,
+    open: Vec<usize>,
     answer: T,
 }
 
@@ -40,14 +40,14 @@ impl<T> Clone for Memo<T> {
 
 impl<T: Clone> Memo<T> {
     /// What a node answered for these shapes, if it has not changed since it had this stamp.
-    pub(crate) fn get(&self, node: NodeId, stamp: u64, open: &[bool]) -> Option<T> {
+    pub(crate) fn get(&self, node: NodeId, stamp: u64, open: &[usize]) -> Option<T> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = kept.get(&node)?;
         kept.iter().find(|kept| kept.stamp == stamp && kept.open == open).map(|kept| kept.answer.clone())
     }
 
     /// Keeps an answer, in place of one that does not hold any more or of the oldest.
-    pub(crate) fn keep(&self, node: NodeId, stamp: u64, open: &[bool], answer: T) {
+    pub(crate) fn keep(&self, node: NodeId, stamp: u64, open: &[usize], answer: T) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = kept.entry(node).or_default();
         kept.retain(|kept| kept.stamp == stamp);

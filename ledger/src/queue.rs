@@ -100,11 +100,12 @@ impl Queue {
     }
 }
 
-/// The distinct shapes that wait in a pool, with as many numbers as there are shapes.
+/// The distinct shapes that wait in a pool, each with a number.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shapes {
     /// Each with its number, and how many leaves have a line of it.
     known: BTreeMap<Shape, (usize, u32)>,
+    numbered: Vec<Option<Shape>>,
     spare: Vec<usize>,
 }
 
@@ -114,7 +115,16 @@ impl Shapes {
             *lines += 1;
             return *number;
         }
-        let number = self.spare.pop().unwrap_or(self.known.len());
+        let number = match self.spare.pop() {
+            Some(number) => {
+                self.numbered[number] = Some(shape.clone());
+                number
+            }
+            None => {
+                self.numbered.push(Some(shape.clone()));
+                self.numbered.len() - 1
+            }
+        };
         self.known.insert(shape.clone(), (number, 1));
         number
     }
@@ -123,19 +133,20 @@ impl Shapes {
         if let Some((number, lines)) = self.known.get_mut(shape) {
             *lines -= 1;
             if *lines == 0 {
+                self.numbered[*number] = None;
                 self.spare.push(*number);
                 self.known.remove(shape);
             }
         }
     }
 
-    /// Every shape that waits somewhere, with its number.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Shape, usize)> {
-        self.known.iter().map(|(shape, (number, _))| (shape, *number))
+    /// The shape of a number.
+    pub(crate) fn get(&self, number: usize) -> Option<&Shape> {
+        self.numbered.get(number)?.as_ref()
     }
 
-    /// Numbers are below this.
-    pub(crate) fn numbers(&self) -> usize {
-        self.known.len() + self.spare.len()
+    /// Every shape that waits somewhere, by number.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Shape)> {
+        self.numbered.iter().enumerate().filter_map(|(number, shape)| Some((number, shape.as_ref()?)))
     }
 }
