@@ -60,10 +60,21 @@ fn router(surface: Surface) -> Router {
 }
 
 async fn ready(State(surface): State<Surface>) -> Response {
-    match surface.readiness.why_not() {
-        None => "ready\n".into_response(),
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
+    said_of(surface.readiness.why_not(), &surface.metrics.broken()).into_response()
+}
+
+/// What probes and people are told. A broken invariant is for people: a probe that failed on it would end a server that
+/// answers.
+fn said_of(why_not: Option<String>, broken: &[(&'static str, u64)]) -> (StatusCode, String) {
+    let (status, mut text) = match why_not {
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+    };
+    for (invariant, count) in broken {
+        let times = if *count == 1 { "once".to_owned() } else { format!("{count} times") };
+        text.push_str(&format!("an invariant was found broken: {invariant}, {times}; the log says where\n"));
     }
+    (status, text)
 }
 
 async fn show_metrics(
@@ -160,7 +171,23 @@ fn is_local(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_local;
+    use axum::http::StatusCode;
+
+    use super::{is_local, said_of};
+
+    #[test]
+    fn a_broken_invariant_is_told_and_is_ready_all_the_same() {
+        assert_eq!(said_of(None, &[]), (StatusCode::OK, "ready\n".to_owned()));
+        let (status, text) = said_of(None, &[("conservation", 1), ("durability", 3)]);
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(
+            text,
+            "ready\nan invariant was found broken: conservation, once; the log says where\n\
+             an invariant was found broken: durability, 3 times; the log says where\n"
+        );
+        let (status, text) = said_of(Some("disk full".to_owned()), &[]);
+        assert_eq!((status, text.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "not ready: disk full\n"));
+    }
 
     #[test]
     fn only_this_machines_own_names_are_local() {

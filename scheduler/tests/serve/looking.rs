@@ -89,7 +89,7 @@ async fn metrics_count_and_measure() {
         "headgate_store_up{cell=\"main\"} 1.0",
         "headgate_leader{cell=\"main\"} 1.0",
         "headgate_decision_duration_seconds_count 3",
-        "headgate_invariant_violations_total 0",
+        "headgate_invariant_violations_total{invariant=\"conservation\"} 0",
         "# EOF",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
