@@ -1,5 +1,7 @@
 //! The command line against a server, each a process of its own.
 
+#[path = "cli/outage.rs"]
+mod outage;
 #[path = "cli/served.rs"]
 mod served;
 

@@ -36,7 +36,8 @@ pub(super) struct VerifyArgs {
 
 pub(super) fn serve(args: &ServeArgs) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(crate::serve::run(args.config.as_deref())).map_err(|error| Fault::Failed(format!("{error:#}")))?;
+    // Errors of ours say what they come from: with their sources beside them, all is said twice.
+    runtime.block_on(crate::serve::run(args.config.as_deref())).map_err(|error| Fault::Failed(error.to_string()))?;
     Ok(DONE)
 }
 
