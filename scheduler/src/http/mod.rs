@@ -16,7 +16,8 @@ use axum::routing::get;
 
 use crate::auth::{Caller, Peer, Registry};
 use crate::config::Permission;
-use crate::listen::Accepting;
+use crate::listen::http::Patience;
+use crate::listen::{self, Accepting};
 use crate::logs::Logs;
 use crate::ready::Readiness;
 
@@ -42,10 +43,9 @@ pub struct Surface {
 }
 
 /// Serves what is accepted until the server is about to end, and then until what is under way has been answered.
-pub async fn serve(surface: Surface, connections: Accepting) -> std::io::Result<()> {
+pub async fn serve(surface: Surface, connections: Accepting) {
     let readiness = surface.readiness.clone();
-    let service = router(surface).into_make_service_with_connect_info::<Peer>();
-    axum::serve(connections, service).with_graceful_shutdown(async move { readiness.stopping().await }).await
+    listen::http::serve(router(surface), connections, Patience::default(), readiness.stopping()).await;
 }
 
 /// The routes.

@@ -1,10 +1,11 @@
 //! Where callers come in: sockets, TLS and the certificates that are shown on them.
 //!
 //! A [`Listening`] socket is bound before anything is served, so that an address that cannot be had is told before the
-//! start. What it accepts is a [`Connection`], plain or over TLS, which knows its [`Peer`].
+//! start. What it accepts is a [`Connection`], plain or over TLS, which knows its [`Peer`](crate::auth::Peer).
 
 mod certificates;
 mod connection;
+pub mod http;
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,13 +16,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 
-use crate::auth::Peer;
-
 pub use self::certificates::{Certificates, Read, TlsError, install_crypto};
 pub use self::connection::Connection;
 
-/// Connections of one surface at once: each takes a descriptor, of which a process often has no more.
-pub const CONNECTIONS_MAX: usize = 16_384;
+/// gRPC's connections at once: each takes a descriptor, of which a process often has no more.
+pub const GRPC_CONNECTIONS_MAX: usize = 16_384;
+/// HTTP's connections at once: probes, scrapers and people who look.
+pub const HTTP_CONNECTIONS_MAX: usize = 1_024;
 /// How long a TLS handshake may take.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// Connections that were accepted and are not served yet.
@@ -80,12 +81,13 @@ impl Listening {
         self.address
     }
 
-    /// Begins to accept, over TLS where there are certificates. Dropping what is returned ends it.
-    pub fn accept(self, tls: Option<Arc<Certificates>>) -> Accepting {
-        let Self { surface, listener, address } = self;
+    /// Begins to accept, over TLS where there are certificates, so many connections at once: more wait with the system.
+    /// Dropping what is returned ends it.
+    pub fn accept(self, tls: Option<Arc<Certificates>>, connections_max: usize) -> Accepting {
+        let Self { surface, listener, address: _ } = self;
         let (accepted, connections) = mpsc::channel(ACCEPTED_MAX);
-        tokio::spawn(accept(surface, listener, tls, accepted));
-        Accepting { connections, address }
+        tokio::spawn(accept(surface, listener, tls, accepted, connections_max));
+        Accepting { connections }
     }
 }
 
@@ -93,7 +95,6 @@ impl Listening {
 #[derive(Debug)]
 pub struct Accepting {
     connections: mpsc::Receiver<Connection>,
-    address: SocketAddr,
 }
 
 impl tokio_stream::Stream for Accepting {
@@ -107,38 +108,14 @@ impl tokio_stream::Stream for Accepting {
     }
 }
 
-impl axum::serve::Listener for Accepting {
-    type Io = Connection;
-    type Addr = Peer;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.connections.recv().await {
-            Some(connection) => {
-                let peer = connection.peer().clone();
-                (connection, peer)
-            }
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        Ok(Peer::plain(Some(self.address)))
-    }
-}
-
-impl axum::extract::connect_info::Connected<axum::serve::IncomingStream<'_, Accepting>> for Peer {
-    fn connect_info(stream: axum::serve::IncomingStream<'_, Accepting>) -> Self {
-        stream.io().peer().clone()
-    }
-}
-
 async fn accept(
     surface: &'static str,
     listener: TcpListener,
     tls: Option<Arc<Certificates>>,
     accepted: mpsc::Sender<Connection>,
+    connections_max: usize,
 ) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let room = Arc::new(Semaphore::new(connections_max));
     loop {
         let Ok(place) = room.clone().acquire_owned().await else { return };
         let stream = tokio::select! {
