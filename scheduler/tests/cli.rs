@@ -4,6 +4,8 @@
 mod outage;
 #[path = "cli/served.rs"]
 mod served;
+#[path = "cli/trust.rs"]
+mod trust;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -259,7 +261,11 @@ fn errors_say_what_would_help() {
             "headgate: cannot reach the server at http://127.0.0.1:1: connection refused; is `headgate serve` running? --server names another\n",
         ),
         ("run -t a --server http://127.0.0.1:1 -- true", 1, "headgate: cannot reach the server"),
-        ("acquire -t a --server https://127.0.0.1:1", 2, "headgate: https://127.0.0.1:1 needs --ca"),
+        (
+            "acquire -t a --server https://127.0.0.1:1",
+            1,
+            "headgate: cannot reach the server at https://127.0.0.1:1: conn",
+        ),
         ("acquire -t a --cpu 0.0001", 2, "headgate: amount \"0.0001\" of cpu is finer than a millicore"),
         ("resize x", 2, "headgate: nothing is said of what each instance is to hold"),
         ("explain pod/x", 2, "headgate: pod/x cannot be explained"),
