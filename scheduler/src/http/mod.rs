@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -55,6 +56,7 @@ fn router(surface: Surface) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(show_metrics))
         .route("/loglevel", get(show_level).put(set_level))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics and /loglevel here\n") })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(surface)
 }
@@ -81,11 +83,15 @@ async fn show_metrics(
     State(surface): State<Surface>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     headers: HeaderMap,
-    Query(shown): Query<Shown>,
+    shown: Result<Query<Shown>, QueryRejection>,
 ) -> Response {
     if let Err(refusal) = allow(&surface, &peer, &headers, Permission::Check) {
         return refusal.into_response();
     }
+    let shown = match shown {
+        Ok(Query(shown)) => shown,
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("{}\n", error.body_text())).into_response(),
+    };
     let metrics = surface.metrics.clone();
     // It reads whole trees: not among those who answer requests.
     match tokio::task::spawn_blocking(move || metrics.text(&shown)).await {
