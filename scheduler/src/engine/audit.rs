@@ -15,8 +15,8 @@ use super::cell::Cell;
 /// What is said of one audit: one fault often breaks an invariant in many places.
 const SAID_MAX: usize = 10;
 
-/// Looks at what readers see. It is copied first, as an audit takes many times as long as a copy, and the publisher waits
-/// for whoever reads.
+/// Looks at what readers see. It is copied first: the publisher waits for whoever reads, and a copy takes less than half as
+/// long as an audit, and far less where many wait. The digest of a snapshot keeps it longer.
 pub(super) fn of_published(cell: &Cell) -> Vec<Violation> {
     let (ledger, time) = {
         let shown = cell.mirror.read();

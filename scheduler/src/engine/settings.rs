@@ -38,8 +38,8 @@ pub struct EngineSettings {
     pub detached_bytes_max: usize,
     /// Journal bytes after which a snapshot is made. A restart reads about so much: seconds.
     pub snapshot_after_bytes: usize,
-    /// How often the invariants of what is served are checked, beside those of every snapshot. It takes a copy of the ledger,
-    /// and seconds of one processor where there are a million leases.
+    /// How often the invariants of what is served are checked, beside those of every snapshot. While it lasts, it takes as
+    /// much memory as another copy of the ledger, and one processor; often enough that a fault is found in the hour it came.
     pub audit_every: Duration,
     /// Events kept for watchers who resume: some seconds of full load, some hours of ordinary load.
     pub recent_events_max: usize,

@@ -8,7 +8,7 @@ use headgate_ledger::{Entry, Id};
 use parking_lot::Mutex;
 
 use super::restart::work;
-use super::stage::{Stage, begin, main_cell, request};
+use super::stage::{Stage, begin, configuration, main_cell, request, rich_configuration};
 use crate::engine::caller::ledger_origin;
 use crate::engine::cell::Cell;
 use crate::engine::{EngineSettings, audit};
@@ -68,14 +68,17 @@ impl Write for Told {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_all_holds_nothing_is_counted() {
-    let settings = EngineSettings { snapshot_after_bytes: 20_000, ..always() };
-    let stage = begin(settings, &MemoryStore::default()).await;
-    for seed in 0..4 {
-        work(&stage, seed, 40).await;
-        audited(&stage).await;
+    for changes in [configuration(), rich_configuration()] {
+        let settings = EngineSettings { snapshot_after_bytes: 20_000, ..always() };
+        let stage = begin(settings, &MemoryStore::default()).await;
+        stage.configure(changes).await;
+        for seed in 0..4 {
+            work(&stage, seed, 40).await;
+            audited(&stage).await;
+        }
+        assert_eq!(broken(&stage), []);
+        stage.engine.shutdown().await;
     }
-    assert_eq!(broken(&stage), []);
-    stage.engine.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
