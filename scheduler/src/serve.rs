@@ -21,7 +21,7 @@ use crate::config::{self, Config, Problems};
 use crate::engine::{self, Configure, Engine, EngineError, Health, StoreHealth};
 use crate::grpc::{self, SurfaceError};
 use crate::http::{self, Metrics};
-use crate::listen::{Accepting, Certificates, GRPC_CONNECTIONS_MAX, HTTP_CONNECTIONS_MAX, Listening, install_crypto};
+use crate::listen::{Accepting, Certificates, Listening, Room, install_crypto};
 use crate::logs::Logs;
 use crate::persist::Surface;
 use crate::ready::{Phase, Readiness};
@@ -140,7 +140,7 @@ impl Server {
                 logs: logs.clone(),
                 metrics: metrics.clone(),
             };
-            let connections = listening.accept(http_tls, HTTP_CONNECTIONS_MAX);
+            let connections = listening.accept(http_tls, Room::HTTP);
             surfaces.spawn(async move {
                 http::serve(surface, connections).await;
                 Ok(())
@@ -157,7 +157,7 @@ impl Server {
         if let Some(listening) = grpc_listening {
             let surface =
                 grpc::Surface { engine: engine.clone(), callers: callers.clone(), readiness: readiness.clone() };
-            let connections: Accepting = listening.accept(grpc_tls, GRPC_CONNECTIONS_MAX);
+            let connections: Accepting = listening.accept(grpc_tls, Room::GRPC);
             surfaces.spawn(async move { Ok(grpc::serve(surface, connections).await?) });
         }
         readiness.enter(Phase::Serving);

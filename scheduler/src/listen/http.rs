@@ -97,7 +97,7 @@ mod tests {
 
     use super::{Patience, serve};
     use crate::auth::Peer;
-    use crate::listen::Listening;
+    use crate::listen::{Listening, Room};
 
     const NEVER: Duration = Duration::from_secs(86_400);
     const SHORT: Duration = Duration::from_millis(50);
@@ -109,6 +109,7 @@ mod tests {
     }
 
     async fn start(patience: Patience, connections_max: usize) -> Served {
+        let room = Room { connections_max, ..Room::HTTP };
         let listening = Listening::bind("http", SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a port");
         let address = listening.address();
         let hello = |ConnectInfo(peer): ConnectInfo<Peer>, body: String| async move {
@@ -118,7 +119,7 @@ mod tests {
         let router = Router::new().route("/", get(hello).put(hello));
         let (stop, stopping) = oneshot::channel();
         let stopping = async move { stopping.await.unwrap_or(()) };
-        let ended = tokio::spawn(serve(router, listening.accept(None, connections_max), patience, stopping));
+        let ended = tokio::spawn(serve(router, listening.accept(None, room), patience, stopping));
         Served { address, stop, ended }
     }
 
