@@ -35,6 +35,12 @@ measure:
 crashes ROUNDS="60":
     HEADGATE_TEST_CRASH_ROUNDS={{ROUNDS}} cargo test -p headgate-scheduler --lib every_answer_survives
 
+# Any bytes against what reads them (configuration, scenario, message, record, snapshot, trace), for so many seconds. Takes
+# a nightly toolchain, and cargo-fuzz.
+fuzz TARGET SECONDS="300":
+    HEADGATE_FUZZ_SEEDS="{{justfile_directory()}}/scheduler/fuzz/corpus" cargo test -p headgate-scheduler --lib --locked -- --ignored fuzz::tests::seeds
+    cargo +nightly fuzz run --fuzz-dir scheduler/fuzz --sanitizer none {{TARGET}} -- -max_total_time={{SECONDS}} -timeout=10
+
 # Known vulnerabilities in what is depended on; needs the network.
 advisories:
     cargo deny check advisories

@@ -83,13 +83,21 @@ impl Logs {
 
 fn filter_of(said: &str) -> Result<EnvFilter, FilterError> {
     let refuse = |why: &dyn fmt::Display| {
-        FilterError(format!("it is no filter ({why}): write a level, error, warn, info, debug or trace"))
+        FilterError(format!("it is no filter ({why}): write a level, off, error, warn, info, debug or trace"))
     };
     if said.is_empty() || said.len() > FILTER_BYTES_MAX {
         return Err(refuse(&format_args!("it has {} bytes, 1 to {FILTER_BYTES_MAX} are read", said.len())));
     }
+    // The library takes any single word for the name of a part, and then logs that part alone.
+    if let Some(word) = said.split(',').map(str::trim).find(|part| !part.contains(['=', '[']) && !is_level(part)) {
+        return Err(refuse(&format_args!("{word} is no level")));
+    }
     // What is said comes last, and so counts where both name a library.
     EnvFilter::builder().parse(format!("{LIBRARIES},{said}")).map_err(|error| refuse(&error))
+}
+
+fn is_level(word: &str) -> bool {
+    word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok()
 }
 
 const fn level_word(level: LogLevel) -> &'static str {
@@ -111,7 +119,7 @@ mod tests {
         for good in ["info", "debug", "info,headgate_scheduler::grpc=trace", "off"] {
             assert!(filter_of(good).is_ok(), "{good}");
         }
-        for bad in ["", "headgate_scheduler=loud", "a=b=c", &"x".repeat(1025)] {
+        for bad in ["", "headgate_scheduler=loud", "a=b=c", "loud", "info,quiet", &"x".repeat(1025)] {
             assert!(filter_of(bad).is_err(), "{bad}");
         }
     }

@@ -21,7 +21,7 @@ use crate::config::{self, Config, Problems};
 use crate::engine::{self, Configure, Engine, EngineError, Health, StoreHealth};
 use crate::grpc::{self, SurfaceError};
 use crate::http::{self, Metrics};
-use crate::listen::{Accepting, Certificates, Listening, install_crypto};
+use crate::listen::{Accepting, Certificates, Listening, Room, install_crypto};
 use crate::logs::Logs;
 use crate::persist::Surface;
 use crate::ready::{Phase, Readiness};
@@ -140,8 +140,11 @@ impl Server {
                 logs: logs.clone(),
                 metrics: metrics.clone(),
             };
-            let connections = listening.accept(http_tls);
-            surfaces.spawn(async move { Ok(http::serve(surface, connections).await?) });
+            let connections = listening.accept(http_tls, Room::HTTP);
+            surfaces.spawn(async move {
+                http::serve(surface, connections).await;
+                Ok(())
+            });
         }
 
         let engine = starting::open(&config).await?;
@@ -154,7 +157,7 @@ impl Server {
         if let Some(listening) = grpc_listening {
             let surface =
                 grpc::Surface { engine: engine.clone(), callers: callers.clone(), readiness: readiness.clone() };
-            let connections: Accepting = listening.accept(grpc_tls);
+            let connections: Accepting = listening.accept(grpc_tls, Room::GRPC);
             surfaces.spawn(async move { Ok(grpc::serve(surface, connections).await?) });
         }
         readiness.enter(Phase::Serving);

@@ -1,7 +1,11 @@
 //! The command line against a server, each a process of its own.
 
+#[path = "cli/outage.rs"]
+mod outage;
 #[path = "cli/served.rs"]
 mod served;
+#[path = "cli/trust.rs"]
+mod trust;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -51,6 +55,9 @@ fn what_is_lent_comes_back_to_its_owner() {
     assert_eq!((status, said(&allowed, "decision"), said(&allowed, "state")), (0, "allow", "active"));
     assert_eq!((allowed["charged"]["cpu"].as_i64(), said(&allowed, "request_id")), (Some(8000), "big"));
     let lease = said(&allowed, "lease_id").to_owned();
+    let explained = server.run(&format!("explain lease/{lease}"));
+    let explained = String::from_utf8_lossy(&explained.stdout);
+    assert!(explained.contains(&lease) && !explained.contains("allowed:"), "where it stands is said once: {explained}");
 
     // The same id is the same request.
     let (status, again) = answer(&server, "acquire -t a --cpu 8 --ttl 1h --id big -o json");
@@ -250,6 +257,7 @@ fn a_configuration_is_applied_whole_or_not_at_all() {
 
 #[test]
 fn errors_say_what_would_help() {
+    let nowhere = tempfile::tempdir().expect("a folder");
     for (line, status, told) in [
         (
             "acquire -t a --server http://127.0.0.1:1",
@@ -257,15 +265,29 @@ fn errors_say_what_would_help() {
             "headgate: cannot reach the server at http://127.0.0.1:1: connection refused; is `headgate serve` running? --server names another\n",
         ),
         ("run -t a --server http://127.0.0.1:1 -- true", 1, "headgate: cannot reach the server"),
-        ("acquire -t a --server https://127.0.0.1:1", 2, "headgate: https://127.0.0.1:1 needs --ca"),
+        (
+            "acquire -t a --server https://127.0.0.1:1",
+            1,
+            "headgate: cannot reach the server at https://127.0.0.1:1: conn",
+        ),
         ("acquire -t a --cpu 0.0001", 2, "headgate: amount \"0.0001\" of cpu is finer than a millicore"),
         ("resize x", 2, "headgate: nothing is said of what each instance is to hold"),
         ("explain pod/x", 2, "headgate: pod/x cannot be explained"),
         ("acquire", 2, "error: the following required arguments were not provided"),
+        (
+            "explain pod/default/x",
+            2,
+            "headgate: pod/default/x cannot be explained: name tenant/PATH, ticket/ID or lease/ID",
+        ),
+        (
+            "verify",
+            1,
+            "headgate: there is no store in ./headgate-data: --config names the configuration of the one that is meant\n",
+        ),
         ("config check no-such-file.yaml", 1, ""),
         ("test no-such-file.yaml", 2, ""),
     ] {
-        let output = headgate().args(line.split_whitespace()).output().expect("headgate");
+        let output = headgate().args(line.split_whitespace()).current_dir(&nowhere).output().expect("headgate");
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(status), "{line}: {error}");
         assert!(error.starts_with(told), "{line}: {error}");

@@ -35,7 +35,7 @@ pub(super) struct ServerArgs {
     /// The server
     #[arg(long, global = true, env = "HEADGATE_SERVER", value_name = "URL", default_value = "http://127.0.0.1:7070")]
     pub(super) server: String,
-    /// Who signed the server's certificate (PEM); needed with https
+    /// Who signed the server's certificate (PEM). Without it, whoever this system trusts
     #[arg(long, global = true, env = "HEADGATE_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
     /// The caller's certificate (PEM)
@@ -105,16 +105,15 @@ impl ServerArgs {
             }
             Some("http") => endpoint,
             Some("https") => {
-                let Some(ca) = ca else {
-                    return Err(Fault::Usage(format!("{url} needs --ca: the file of whoever signed its certificate")));
+                let mut tls = match ca {
+                    Some(ca) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?)),
+                    // What the system trusts, and no list of our own: who runs a private authority adds it there.
+                    None => ClientTlsConfig::new().with_native_roots(),
                 };
-                let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?));
                 if let (Some(cert), Some(key)) = (cert, key) {
                     tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
                 }
-                endpoint
-                    .tls_config(tls)
-                    .map_err(|error| Fault::Failed(format!("the certificates cannot be used: {}", innermost(&error))))?
+                endpoint.tls_config(tls).map_err(|error| unusable(ca.is_some(), &error))?
             }
             Some(_) | None => return Err(wrong("it must begin with http:// or https://")),
         };
@@ -129,6 +128,12 @@ impl ServerArgs {
             .connect_lazy();
         Ok(Server { channel, token: Token(token_file.clone()), url, timeout: *timeout })
     }
+}
+
+fn unusable(named: bool, error: &tonic::transport::Error) -> Fault {
+    let why = innermost(error);
+    let help = if named { "" } else { "; --ca names the file of whoever signed the server's" };
+    Fault::Failed(format!("the certificates cannot be used: {why}{help}"))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Fault> {

@@ -131,11 +131,15 @@ fn explained(explained: &v1::ExplainResponse) -> String {
     if let Some(answer) = answer {
         if subject.is_some() {
             text.push('\n');
-            text.push_str(&text::answer(answer, false));
-        } else {
-            text.push_str(&text::reasons(&answer.reasons));
-            if let Some(numbers) = &answer.explanation {
-                text.push_str(&text::explanation(numbers));
+        }
+        match subject {
+            Some(Subject::Ticket(_)) => text.push_str(&text::answer(answer, false)),
+            // The table has said where a lease stands; a tenant asked for nothing.
+            Some(Subject::Lease(_)) | None => {
+                text.push_str(&text::reasons(&answer.reasons));
+                if let Some(numbers) = &answer.explanation {
+                    text.push_str(&text::explanation(numbers));
+                }
             }
         }
     }

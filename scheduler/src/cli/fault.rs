@@ -98,6 +98,12 @@ impl fmt::Display for Fault {
         match self {
             Self::Usage(why) | Self::Failed(why) => f.write_str(why),
             Self::Broken(error) => f.write_str(&plain(error)),
+            Self::Unreachable { server, why } if why.contains("certificate") => {
+                write!(
+                    f,
+                    "cannot trust the server at {server}: {why}; --ca names the file of whoever signed its certificate"
+                )
+            }
             Self::Unreachable { server, why } => write!(
                 f,
                 "cannot reach the server at {server}: {why}; is `headgate serve` running? --server names another"

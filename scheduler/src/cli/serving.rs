@@ -12,7 +12,7 @@ use super::output::Output;
 use super::{DONE, FAILED, Outcome};
 use crate::config::{CivilCalendar, Config, Store};
 use crate::engine::{Report, verify as verify_cell};
-use crate::store::{CellName, ReadOnlyFileStore};
+use crate::store::{CellName, ReadOnlyFileStore, StoreError};
 
 /// What is served.
 #[derive(Debug, Args)]
@@ -36,7 +36,8 @@ pub(super) struct VerifyArgs {
 
 pub(super) fn serve(args: &ServeArgs) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(crate::serve::run(args.config.as_deref())).map_err(|error| Fault::Failed(format!("{error:#}")))?;
+    // Errors of ours say what they come from: with their sources beside them, all is said twice.
+    runtime.block_on(crate::serve::run(args.config.as_deref())).map_err(|error| Fault::Failed(error.to_string()))?;
     Ok(DONE)
 }
 
@@ -48,10 +49,14 @@ pub(super) fn verify(args: &VerifyArgs, out: Output) -> Outcome {
         Store::Memory => return Err(Fault::Failed("a store in memory leaves nothing to verify".into())),
         Store::Redis { .. } => return Err(Fault::Failed("a store in Redis cannot be verified yet".into())),
     };
-    let broken = |error: &dyn std::fmt::Display| Fault::Failed(format!("{}: {error}", path.display()));
-    let store = ReadOnlyFileStore::open(path).map_err(|error| broken(&error))?;
+    if !path.exists() {
+        let help = "--config names the configuration of the one that is meant";
+        return Err(Fault::Failed(format!("there is no store in {}: {help}", path.display())));
+    }
+    let broken = |error: StoreError| Fault::Failed(error.to_string());
+    let store = ReadOnlyFileStore::open(path).map_err(broken)?;
     let mut cells = Vec::new();
-    for cell in store.cells().map_err(|error| broken(&error))? {
+    for cell in store.cells().map_err(broken)? {
         cells.push(verified(&store, cell));
     }
     out.print(

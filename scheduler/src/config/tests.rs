@@ -369,6 +369,8 @@ tenants:
 ";
     let checked = check("f", text);
     assert_eq!(checked.exit_status(), 0);
+    let restless = check("f", &text.replace("name: spare,", "name: spare, hold_for: 1ms,"));
+    assert!(restless.warnings.iter().any(|warning| warning.what.contains("hold_for is below a second")));
     assert_eq!(
         checked.for_people(),
         "\

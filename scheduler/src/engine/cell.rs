@@ -6,7 +6,7 @@
 //!  callers ──lock──▶ writer: ask, post, what is due ──cut──▶ committer ──▶ store ──durable──▶ callers are answered
 //!  timer   ──lock──▶                                   └───▶ publisher ──▶ mirror ──▶ readers
 //!                                                                      └─▶ hub ──▶ watchers
-//!                                                            folder ◀── marks      snapshots
+//!                                                            folder ◀── marks      snapshots, audits
 //! ```
 //!
 //! The lock is held for as long as it takes to ask and to post; never across an await, a system call or a log line.
@@ -76,6 +76,8 @@ pub(super) struct Cell {
     pub(super) store: Mutex<StoreHealth>,
     /// When the commit that is under way began.
     pub(super) committing: Mutex<Option<Instant>>,
+    /// How often its invariants were checked.
+    pub(super) audits: Sequence,
 }
 
 /// How a cell begins.
@@ -117,6 +119,7 @@ impl Cell {
             places: Places::default(),
             store: Mutex::new(StoreHealth::default()),
             committing: Mutex::new(None),
+            audits: Sequence::new(0),
         }
     }
 

@@ -1,12 +1,13 @@
 //! What is counted. Plain atomics, to be read by whoever exposes them; nothing here waits or allocates once a pool is known.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use headgate_ledger::{Name, Outcome, ReasonCode};
+use parking_lot::Mutex;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -125,6 +126,30 @@ fn outcome_place(outcome: Outcome) -> usize {
     }
 }
 
+/// Invariants that a state can break. Their counters are there from the start: who waits for one to grow must have seen it.
+const INVARIANTS: [&str; 3] = ["conservation", "durability", "work-conserving"];
+
+/// How often which invariant was found broken. A digest that differs breaks `durability`.
+#[derive(Debug)]
+pub struct Violations(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Default for Violations {
+    fn default() -> Self {
+        Self(Mutex::new(INVARIANTS.map(|invariant| (invariant, 0)).into()))
+    }
+}
+
+impl Violations {
+    pub(super) fn count(&self, invariant: &'static str) {
+        *self.0.lock().entry(invariant).or_default() += 1;
+    }
+
+    /// Every invariant by its name, with how often it was found broken.
+    pub fn counted(&self) -> BTreeMap<&'static str, u64> {
+        self.0.lock().clone()
+    }
+}
+
 /// What is counted of the engine.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -143,8 +168,8 @@ pub struct Metrics {
     pub store_failures: Counter,
     /// Watchers that were cut off because they did not keep up.
     pub watchers_dropped: Counter,
-    /// Invariants found broken, digests that differ included.
-    pub invariant_violations: Counter,
+    /// Invariants found broken.
+    pub violations: Violations,
     /// Snapshots written.
     pub snapshots: Counter,
     /// Snapshots that failed.

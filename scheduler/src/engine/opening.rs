@@ -171,8 +171,7 @@ fn begin(shared: &Shared, store: &dyn Store, name: &Name) -> Result<Begun, OpenE
 
     let written = super::SnapshotWritten::default();
     let (folder, folds) = mpsc::channel();
-    let folder_thread =
-        Folder { cell: name.clone(), archive, folds, metrics: shared.metrics.clone(), written: written.clone() };
+    let folder_thread = Folder { cell: cell.clone(), archive, folds, written: written.clone() };
     let committer = Committer::new(cell.clone(), journal, epoch);
     let publisher = Publisher::new(cell.clone(), folder);
     let threads = vec![

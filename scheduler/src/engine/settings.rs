@@ -38,6 +38,9 @@ pub struct EngineSettings {
     pub detached_bytes_max: usize,
     /// Journal bytes after which a snapshot is made. A restart reads about so much: seconds.
     pub snapshot_after_bytes: usize,
+    /// How often the invariants of what is served are checked, beside those of every snapshot. While it lasts, it takes as
+    /// much memory as another copy of the ledger, and one processor; often enough that a fault is found in the hour it came.
+    pub audit_every: Duration,
     /// Events kept for watchers who resume: some seconds of full load, some hours of ordinary load.
     pub recent_events_max: usize,
     /// Messages that a watcher may be behind before it is cut off.
@@ -56,6 +59,7 @@ impl Default for EngineSettings {
             journal_buffer_bytes_max: 64 * 1024 * 1024,
             detached_bytes_max: 256 * 1024 * 1024,
             snapshot_after_bytes: 64 * 1024 * 1024,
+            audit_every: Duration::from_secs(600),
             recent_events_max: 65_536,
             watcher_messages_max: 1024,
             reopen_after: (Duration::from_millis(50), Duration::from_secs(2)),

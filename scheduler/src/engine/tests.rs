@@ -1,5 +1,6 @@
 //! Stories of the engine, with its real ledger, over stores that can be told to fail.
 
+mod audit;
 mod crash;
 mod decide;
 mod flaky;

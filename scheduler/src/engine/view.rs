@@ -39,11 +39,6 @@ impl<'a> View<'a> {
         self.now
     }
 
-    /// The time of that record.
-    pub(super) fn shown_time(&self) -> Time {
-        self.shown.time
-    }
-
     /// An id as callers know it.
     pub fn id(&self, number: Id) -> LeaseId {
         LeaseId { cell: self.cell.clone(), number }

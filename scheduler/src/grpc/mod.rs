@@ -4,6 +4,7 @@
 //! - `door` is what every call passes first; `deadline` and `trace` are what callers say of a call; `fault` is the errors.
 //! - `operations` is what is done to leases and tickets, by a call of its own (`quota`) or by one of many (`stream`);
 //!   `watching` tells what happens, `admin` configures and looks.
+//! - `garbled` takes bytes that a stranger may send through all that parses.
 
 mod admin;
 mod changes;
@@ -11,8 +12,7 @@ mod deadline;
 mod differences;
 mod door;
 mod fault;
-#[cfg(test)]
-mod garbled;
+pub(crate) mod garbled;
 mod looking;
 mod objects;
 mod operations;

@@ -37,7 +37,7 @@ pub struct Shown {
 
 /// What is wrong with a query.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ShownError {
+pub(crate) enum ShownError {
     /// Its tenant.
     #[error("tenant: {0}")]
     Tenant(#[from] headgate_ledger::NameError),
@@ -81,8 +81,14 @@ impl Metrics {
         let _ = self.engine.set(engine);
     }
 
+    /// Invariants that were found broken since the start, and how often.
+    pub(crate) fn broken(&self) -> Vec<(&'static str, u64)> {
+        let Some(engine) = self.engine.get() else { return Vec::new() };
+        engine.metrics().violations.counted().into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
     /// The metrics, as OpenMetrics' text.
-    pub(super) fn text(&self, shown: &Shown) -> Result<String, ShownError> {
+    pub(crate) fn text(&self, shown: &Shown) -> Result<String, ShownError> {
         let selection = shown.check()?;
         let mut registry = prometheus_client::registry::Registry::default();
         registry.register_collector(Box::new(Scrape { engine: self.engine.get().cloned(), selection }));
@@ -106,6 +112,8 @@ impl Collector for Scrape {
         encoder.encode_descriptor("headgate_build", "The server", None, MetricType::Info)?.encode_info(&build)?;
         let Some(engine) = &self.engine else { return Ok(()) };
         encode_counted(&mut encoder, engine.metrics())?;
+        let audits = [(Labels::new(), engine.audits())];
+        encode_counter(&mut encoder, "headgate_audits", "How often invariants were checked", audits)?;
         let mut standings = Standings::new();
         let mut snapshot_age =
             Gauges::new("headgate_snapshot_age_seconds", "Since the last snapshot that this server has written");
@@ -400,13 +408,16 @@ fn encode_counted(encoder: &mut DescriptorEncoder<'_>, counted: &Counted) -> fmt
         "What the store took for a commit",
         whole(&counted.commit),
     )?;
+    let violations = counted.violations.counted();
+    let violations =
+        violations.into_iter().map(|(invariant, count)| (vec![("invariant", invariant.to_owned())], count));
+    encode_counter(encoder, "headgate_invariant_violations", "Invariants found broken", violations)?;
     for (name, help, counter) in [
         ("headgate_journal_records", "Records that were committed", &counted.records),
         ("headgate_journal_commits", "Commits", &counted.commits),
         ("headgate_shed", "Requests turned away because the store did not keep up", &counted.shed),
         ("headgate_store_failures", "Commits that failed", &counted.store_failures),
         ("headgate_watchers_dropped", "Watchers cut off because they did not keep up", &counted.watchers_dropped),
-        ("headgate_invariant_violations", "Invariants found broken", &counted.invariant_violations),
         ("headgate_snapshots", "Snapshots written", &counted.snapshots),
         ("headgate_snapshot_failures", "Snapshots that failed", &counted.snapshot_failures),
     ] {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,7 +17,8 @@ use axum::routing::get;
 
 use crate::auth::{Caller, Peer, Registry};
 use crate::config::Permission;
-use crate::listen::Accepting;
+use crate::listen::http::Patience;
+use crate::listen::{self, Accepting};
 use crate::logs::Logs;
 use crate::ready::Readiness;
 
@@ -42,10 +44,9 @@ pub struct Surface {
 }
 
 /// Serves what is accepted until the server is about to end, and then until what is under way has been answered.
-pub async fn serve(surface: Surface, connections: Accepting) -> std::io::Result<()> {
+pub async fn serve(surface: Surface, connections: Accepting) {
     let readiness = surface.readiness.clone();
-    let service = router(surface).into_make_service_with_connect_info::<Peer>();
-    axum::serve(connections, service).with_graceful_shutdown(async move { readiness.stopping().await }).await
+    listen::http::serve(router(surface), connections, Patience::default(), readiness.stopping()).await;
 }
 
 /// The routes.
@@ -55,26 +56,42 @@ fn router(surface: Surface) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(show_metrics))
         .route("/loglevel", get(show_level).put(set_level))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics and /loglevel here\n") })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(surface)
 }
 
 async fn ready(State(surface): State<Surface>) -> Response {
-    match surface.readiness.why_not() {
-        None => "ready\n".into_response(),
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
+    said_of(surface.readiness.why_not(), &surface.metrics.broken()).into_response()
+}
+
+/// What probes and people are told. A broken invariant is for people: a probe that failed on it would end a server that
+/// answers.
+fn said_of(why_not: Option<String>, broken: &[(&'static str, u64)]) -> (StatusCode, String) {
+    let (status, mut text) = match why_not {
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+    };
+    for (invariant, count) in broken {
+        let times = if *count == 1 { "once".to_owned() } else { format!("{count} times") };
+        text.push_str(&format!("an invariant was found broken: {invariant}, {times}; the log says where\n"));
     }
+    (status, text)
 }
 
 async fn show_metrics(
     State(surface): State<Surface>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     headers: HeaderMap,
-    Query(shown): Query<Shown>,
+    shown: Result<Query<Shown>, QueryRejection>,
 ) -> Response {
     if let Err(refusal) = allow(&surface, &peer, &headers, Permission::Check) {
         return refusal.into_response();
     }
+    let shown = match shown {
+        Ok(Query(shown)) => shown,
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("{}\n", error.body_text())).into_response(),
+    };
     let metrics = surface.metrics.clone();
     // It reads whole trees: not among those who answer requests.
     match tokio::task::spawn_blocking(move || metrics.text(&shown)).await {
@@ -160,7 +177,23 @@ fn is_local(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_local;
+    use axum::http::StatusCode;
+
+    use super::{is_local, said_of};
+
+    #[test]
+    fn a_broken_invariant_is_told_and_is_ready_all_the_same() {
+        assert_eq!(said_of(None, &[]), (StatusCode::OK, "ready\n".to_owned()));
+        let (status, text) = said_of(None, &[("conservation", 1), ("durability", 3)]);
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(
+            text,
+            "ready\nan invariant was found broken: conservation, once; the log says where\n\
+             an invariant was found broken: durability, 3 times; the log says where\n"
+        );
+        let (status, text) = said_of(Some("disk full".to_owned()), &[]);
+        assert_eq!((status, text.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "not ready: disk full\n"));
+    }
 
     #[test]
     fn only_this_machines_own_names_are_local() {

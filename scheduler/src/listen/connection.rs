@@ -4,10 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
@@ -18,8 +20,17 @@ use crate::auth::Peer;
 pub struct Connection {
     stream: Stream,
     peer: Peer,
+    /// What it has to say first, until it has.
+    opening: Option<Opening>,
     /// Its place among those that may be open at once.
     _place: OwnedSemaphorePermit,
+}
+
+/// So many bytes must come by then, or the connection is ended.
+#[derive(Debug)]
+struct Opening {
+    missing: usize,
+    until: Pin<Box<Sleep>>,
 }
 
 #[derive(Debug)]
@@ -30,7 +41,7 @@ enum Stream {
 
 impl Connection {
     pub(super) fn plain(stream: TcpStream, address: SocketAddr, place: OwnedSemaphorePermit) -> Self {
-        Self { stream: Stream::Plain(stream), peer: Peer::plain(Some(address)), _place: place }
+        Self { stream: Stream::Plain(stream), peer: Peer::plain(Some(address)), opening: None, _place: place }
     }
 
     pub(super) fn tls(stream: TlsStream<TcpStream>, address: SocketAddr, place: OwnedSemaphorePermit) -> Self {
@@ -39,7 +50,13 @@ impl Connection {
             Some(certificate) => Peer::certified(Some(address), certificate),
             None => Peer::plain(Some(address)),
         };
-        Self { stream: Stream::Tls(Box::new(stream)), peer, _place: place }
+        Self { stream: Stream::Tls(Box::new(stream)), peer, opening: None, _place: place }
+    }
+
+    /// The same, which is ended where so many bytes have not come within this time.
+    pub(super) fn opened_by(self, bytes: usize, within: Duration) -> Self {
+        let until = Box::pin(tokio::time::sleep(within));
+        Self { opening: (bytes > 0).then_some(Opening { missing: bytes, until }), ..self }
     }
 
     /// Who is at the other end.
@@ -62,10 +79,21 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        let polled = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        };
+        if let Some(opening) = &mut this.opening {
+            opening.missing = opening.missing.saturating_sub(buffer.filled().len() - before);
+            if opening.missing == 0 {
+                this.opening = None;
+            } else if polled.is_pending() && opening.until.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
         }
+        polled
     }
 }
 

@@ -1,10 +1,11 @@
 //! Where callers come in: sockets, TLS and the certificates that are shown on them.
 //!
 //! A [`Listening`] socket is bound before anything is served, so that an address that cannot be had is told before the
-//! start. What it accepts is a [`Connection`], plain or over TLS, which knows its [`Peer`].
+//! start. What it accepts is a [`Connection`], plain or over TLS, which knows its [`Peer`](crate::auth::Peer).
 
 mod certificates;
 mod connection;
+pub mod http;
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,13 +16,28 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 
-use crate::auth::Peer;
-
 pub use self::certificates::{Certificates, Read, TlsError, install_crypto};
 pub use self::connection::Connection;
 
-/// Connections of one surface at once: each takes a descriptor, of which a process often has no more.
-pub const CONNECTIONS_MAX: usize = 16_384;
+/// What a surface grants those who connect.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Connections at once: more wait with the system.
+    pub connections_max: usize,
+    /// Bytes with which every caller begins, after any TLS; 0 where the surface waits for its callers itself.
+    pub opening_bytes: usize,
+    /// How long these may take.
+    pub opening_within: Duration,
+}
+
+impl Room {
+    /// Each connection takes a descriptor, of which a process often has no more. HTTP/2 begins with a preface, for which the
+    /// library waits for ever; from then on it asks whether callers live.
+    pub const GRPC: Self = Self { connections_max: 16_384, opening_bytes: 24, opening_within: HANDSHAKE_MAX };
+    /// Probes, scrapers and people who look.
+    pub const HTTP: Self = Self { connections_max: 1_024, opening_bytes: 0, opening_within: HANDSHAKE_MAX };
+}
+
 /// How long a TLS handshake may take.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// Connections that were accepted and are not served yet.
@@ -81,11 +97,11 @@ impl Listening {
     }
 
     /// Begins to accept, over TLS where there are certificates. Dropping what is returned ends it.
-    pub fn accept(self, tls: Option<Arc<Certificates>>) -> Accepting {
-        let Self { surface, listener, address } = self;
+    pub fn accept(self, tls: Option<Arc<Certificates>>, room: Room) -> Accepting {
+        let Self { surface, listener, address: _ } = self;
         let (accepted, connections) = mpsc::channel(ACCEPTED_MAX);
-        tokio::spawn(accept(surface, listener, tls, accepted));
-        Accepting { connections, address }
+        tokio::spawn(accept(surface, listener, tls, accepted, room));
+        Accepting { connections }
     }
 }
 
@@ -93,7 +109,6 @@ impl Listening {
 #[derive(Debug)]
 pub struct Accepting {
     connections: mpsc::Receiver<Connection>,
-    address: SocketAddr,
 }
 
 impl tokio_stream::Stream for Accepting {
@@ -107,47 +122,30 @@ impl tokio_stream::Stream for Accepting {
     }
 }
 
-impl axum::serve::Listener for Accepting {
-    type Io = Connection;
-    type Addr = Peer;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.connections.recv().await {
-            Some(connection) => {
-                let peer = connection.peer().clone();
-                (connection, peer)
-            }
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        Ok(Peer::plain(Some(self.address)))
-    }
-}
-
-impl axum::extract::connect_info::Connected<axum::serve::IncomingStream<'_, Accepting>> for Peer {
-    fn connect_info(stream: axum::serve::IncomingStream<'_, Accepting>) -> Self {
-        stream.io().peer().clone()
-    }
-}
-
 async fn accept(
     surface: &'static str,
     listener: TcpListener,
     tls: Option<Arc<Certificates>>,
     accepted: mpsc::Sender<Connection>,
+    room: Room,
 ) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let Room { connections_max, opening_bytes, opening_within } = room;
+    let places = Arc::new(Semaphore::new(connections_max));
     loop {
-        let Ok(place) = room.clone().acquire_owned().await else { return };
+        let Ok(place) = places.clone().acquire_owned().await else { return };
         let stream = tokio::select! {
             stream = listener.accept() => stream,
             () = accepted.closed() => return,
         };
         match stream {
             Ok((stream, address)) => {
-                tokio::spawn(welcome(surface, stream, address, tls.clone(), accepted.clone(), place));
+                let (tls, accepted) = (tls.clone(), accepted.clone());
+                tokio::spawn(async move {
+                    if let Some(connection) = welcome(surface, stream, address, tls, place).await {
+                        // Where nobody takes it any more, the server is about to end.
+                        let _ = accepted.send(connection.opened_by(opening_bytes, opening_within)).await;
+                    }
+                });
             }
             Err(error) => {
                 tracing::warn!(surface, %error, "a connection could not be accepted");
@@ -157,30 +155,63 @@ async fn accept(
     }
 }
 
-/// Shakes hands, where there is TLS, and hands the connection on.
+/// Shakes hands, where there is TLS; none where that fails.
 async fn welcome(
     surface: &'static str,
     stream: TcpStream,
     address: SocketAddr,
     tls: Option<Arc<Certificates>>,
-    accepted: mpsc::Sender<Connection>,
     place: OwnedSemaphorePermit,
-) {
+) -> Option<Connection> {
     // Answers are small, and each is waited for.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(surface, %address, %error, "a connection keeps its delay");
     }
-    let connection = match tls {
-        None => Connection::plain(stream, address, place),
-        Some(certificates) => {
-            let handshake = TlsAcceptor::from(certificates.now()).accept(stream);
-            match tokio::time::timeout(HANDSHAKE_MAX, handshake).await {
-                Ok(Ok(stream)) => Connection::tls(stream, address, place),
-                Ok(Err(error)) => return tracing::debug!(surface, %address, %error, "a TLS handshake failed"),
-                Err(_) => return tracing::debug!(surface, %address, "a TLS handshake took too long"),
-            }
+    let Some(certificates) = tls else { return Some(Connection::plain(stream, address, place)) };
+    let handshake = TlsAcceptor::from(certificates.now()).accept(stream);
+    match tokio::time::timeout(HANDSHAKE_MAX, handshake).await {
+        Ok(Ok(stream)) => return Some(Connection::tls(stream, address, place)),
+        Ok(Err(error)) => tracing::debug!(surface, %address, %error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!(surface, %address, "a TLS handshake took too long"),
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+    use tokio_stream::StreamExt as _;
+
+    use super::{Listening, Room};
+
+    /// What is read of a caller who says this, and whether it was waited for in vain.
+    async fn heard(said: &str, hangs_up: bool, opening_within: Duration) -> (String, Option<ErrorKind>) {
+        let listening = Listening::bind("test", SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a port");
+        let address = listening.address();
+        let mut accepting = listening.accept(None, Room { opening_within, ..Room::GRPC });
+        let mut caller = TcpStream::connect(address).await.expect("connected");
+        caller.write_all(said.as_bytes()).await.expect("written");
+        if hangs_up {
+            caller.shutdown().await.expect("ended");
         }
-    };
-    // Where nobody takes it any more, the server is about to end.
-    let _ = accepted.send(connection).await;
+        let mut connection = accepting.next().await.expect("a connection").expect("accepted");
+        let mut text = String::new();
+        let read = connection.read_to_string(&mut text).await;
+        (text, read.err().map(|error| error.kind()))
+    }
+
+    #[tokio::test]
+    async fn who_does_not_begin_is_let_go() {
+        const SHORT: Duration = Duration::from_millis(20);
+        for little in ["", "PRI * HTTP/2.0"] {
+            assert_eq!(heard(little, false, SHORT).await.1, Some(ErrorKind::TimedOut), "{little}");
+        }
+        let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        assert_eq!(heard(preface, true, Duration::from_secs(86_400)).await, (preface.to_owned(), None));
+    }
 }

@@ -14,7 +14,7 @@ mod record;
 mod request;
 mod snapshot;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::RecordError;
 pub use record::{Origin, Record, Surface, What};

@@ -1,6 +1,6 @@
 //! Every record reads back as it was written, and a wrong one is refused with the place that is wrong.
 
-mod generated;
+pub(crate) mod generated;
 
 use headgate_proto::journal::v1 as journal;
 use proptest::prelude::{ProptestConfig, proptest};

@@ -6,6 +6,7 @@
 
 mod cell;
 mod file;
+pub(crate) mod garbled;
 mod report;
 mod run;
 

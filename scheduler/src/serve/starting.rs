@@ -110,7 +110,10 @@ pub async fn run(path: Option<&Path>) -> Result<(), anyhow::Error> {
         _ = terminated.recv() => return Ok(()),
         _ = interrupted.recv() => return Ok(()),
     };
-    told.print(&server)?;
+    if let Err(error) = told.print(&server) {
+        // Whoever started it may have gone, as `headgate serve | head -1` has: those who call have not.
+        tracing::warn!(%error, "where it serves was told to nobody");
+    }
     let failed: Option<ServeError> = loop {
         tokio::select! {
             _ = terminated.recv() => break None,

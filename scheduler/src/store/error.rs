@@ -246,6 +246,7 @@ impl fmt::Display for Repair {
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room there",
+        io::ErrorKind::FileTooLarge => "; raise the limit on the size of files that the server runs under (ulimit -f)",
         io::ErrorKind::ReadOnlyFilesystem => "; the store needs a place that can be written to",
         io::ErrorKind::PermissionDenied => "; the store's directory must belong to the user that the server runs as",
         _ => "",

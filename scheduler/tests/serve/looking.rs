@@ -89,7 +89,7 @@ async fn metrics_count_and_measure() {
         "headgate_store_up{cell=\"main\"} 1.0",
         "headgate_leader{cell=\"main\"} 1.0",
         "headgate_decision_duration_seconds_count 3",
-        "headgate_invariant_violations_total 0",
+        "headgate_invariant_violations_total{invariant=\"conservation\"} 0",
         "# EOF",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
@@ -126,7 +126,11 @@ async fn the_level_of_the_logs_is_changed_while_it_runs() {
     };
     assert_eq!(running.http(&put("warn", "localhost")).await.0, 200);
     assert!(running.get("/loglevel").await.1.ends_with("warn\n"));
-    assert_eq!(running.http(&put("x=loud", "localhost")).await.0, 400);
+    for wrong in ["x=loud", "loud"] {
+        assert_eq!(running.http(&put(wrong, "localhost")).await.0, 400, "{wrong}");
+    }
+    let (status, elsewhere) = running.get("/nowhere").await;
+    assert_eq!((status, elsewhere.contains("/loglevel")), (404, true), "{elsewhere}");
     assert_eq!(running.http(&put("debug", "evil.example")).await.0, 403, "a page from elsewhere");
     assert_eq!(running.http(&put(&"x".repeat(10_000), "localhost")).await.0, 413);
     assert_eq!(running.http("GET /metrics HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n").await.0, 403);

@@ -47,6 +47,10 @@ pub(super) async fn work(stage: &Stage, seed: u64, steps: u64) {
 }
 
 async fn digest(stage: &Stage) -> (u64, Time) {
+    // What was posted at the start is answered to nobody, and so not waited for.
+    let cell = &stage.engine.cells[&main_cell()];
+    let posted = cell.writer.lock().log.posted;
+    cell.published.reach(posted).await.expect("published");
     stage.engine.read(&main_cell(), |view| (view.digest(), stage.now())).await.expect("a cell")
 }
 
@@ -88,7 +92,7 @@ async fn snapshots_are_made_off_the_serving_path_and_verify() {
         work(&stage, 7, 400).await;
         stage.check().await;
         stage.engine.shutdown().await;
-        assert_eq!(stage.engine.metrics().invariant_violations.count(), 0);
+        assert_eq!(stage.engine.metrics().violations.counted().values().sum::<u64>(), 0);
         assert!(stage.engine.metrics().snapshots.count() > 1);
         assert_eq!(stage.engine.metrics().snapshot_failures.count(), 0);
         assert!(stage.engine.last_snapshot(&main_cell()).is_some());

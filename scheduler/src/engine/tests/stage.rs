@@ -166,6 +166,14 @@ impl Stage {
         }
     }
 
+    /// Waits until watchers are told of all that has been answered: no answer waits for that.
+    pub(super) async fn told(&self) {
+        let cell = &self.engine.cells[&main_cell()];
+        while cell.hub.told() < cell.answered() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// What a tenant uses.
     pub(super) async fn usage(&self, tenant: &str) -> u64 {
         let cell = main_cell();

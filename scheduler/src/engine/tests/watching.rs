@@ -88,6 +88,7 @@ async fn a_watch_resumes_where_it_was_cut_off_also_after_a_restart() {
     for nth in 0..6 {
         ids.push(stage.allowed("a", &format!("r{nth}"), 1).await.number);
     }
+    stage.told().await;
     let mut seen = Vec::new();
     let mut last = 0;
     let dropped = loop {
@@ -148,6 +149,8 @@ async fn what_a_watcher_makes_of_what_it_is_told_is_what_is_there() {
             })
             .await
             .expect("a cell");
+        // Else it may wait for the next thing to happen, where what is not told yet is nothing that watchers hear of.
+        stage.told().await;
         let mut made = BTreeMap::new();
         let mut last = 0;
         while watch.up_to().is_none_or(|up_to| up_to < sequence) {

@@ -248,7 +248,7 @@ fn entry() -> impl Strategy<Value = Entry> {
 }
 
 /// A record of any kind.
-pub(super) fn record() -> impl Strategy<Value = Record> {
+pub(crate) fn record() -> impl Strategy<Value = Record> {
     let what = prop_oneof![
         9 => entry().prop_map(What::Entry),
         1 => (any::<u64>(), of(any::<u64>())).prop_map(|(sequence, value)| What::Digest { sequence, value }),
