@@ -90,9 +90,14 @@ impl Ledger {
                 continue;
             }
             let pool = &self.pools[at];
+            // Where it is blocked further up, what frees it does not come by here.
             let blocked = |node: &NodeId| {
                 let record = pool.node(*node).hold.and_then(|hold| self.tickets.get(&hold.ticket));
-                record.is_some_and(|record| !pool.fits(&Set::Now, &Leaf::at(record.leaf), &record.shape.ask))
+                record.is_some_and(|record| {
+                    let blocked = pool.blocked(&Set::Now, &Leaf::at(record.leaf), &record.shape.ask);
+                    let above: Vec<NodeId> = pool.up(*node).skip(1).collect();
+                    blocked.iter().any(|(at, _)| !above.contains(at))
+                })
             };
             let opened = pool.opened.iter().copied().filter(|node| !blocked(node)).collect();
             self.pools[at].opened = opened;
