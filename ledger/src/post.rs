@@ -465,6 +465,8 @@ impl Ledger {
 
     // Claims.
 
+    /// A ticket claims. A hold that it has is judged with the others', when the pool comes to rest: a claim that is
+    /// dropped in the same instant is no break in its turn.
     fn claim(&mut self, now: Time, id: Id, owner: bool, by: &[Guarantee], victims: &[Victim]) {
         let Some(record) = self.tickets.get(&id) else { return };
         if record.claim.is_some() {
@@ -485,7 +487,6 @@ impl Ledger {
         if let Some(record) = self.tickets.get_mut(&id) {
             record.claim = Some(claim_key);
         }
-        self.lose_hold(id);
         let wary = self.pools[at].claims.order.get(&claim_key).is_some_and(|claim| self.is_wary(at, claim));
         self.pools[at].write(|book, pool| {
             if let Some(claim) = pool.claims.order.get(&claim_key) {
