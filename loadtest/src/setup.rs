@@ -39,6 +39,11 @@ impl Setup {
         Ok(Self { dial: dial.clone(), pool: scenario.pool.name.clone(), roots })
     }
 
+    /// Whether it is on the same server as another.
+    pub(crate) fn is_with(&self, other: &Self) -> bool {
+        self.dial.target.authority() == other.dial.target.authority()
+    }
+
     /// Removes them.
     pub(crate) fn remove(self) -> Result<(), Fault> {
         let Self { dial, pool, roots } = self;

@@ -12,6 +12,7 @@ use crate::fault::Fault;
 use crate::interrupt;
 use crate::outcome::figures::Run;
 use crate::outcome::{Median, Outcome, text};
+use crate::setup::Setup;
 use crate::target::Target;
 
 /// Two targets in turn, pair by pair.
@@ -79,12 +80,13 @@ impl Compare {
                 measured = measured.and_then(|()| driven.measure(driving.duration, pace.as_ref()).map(|_| ()));
             }
         }
+        // Both may be one server, asked in two ways: what was set up there is needed until both have given back.
+        let setups = (first.take_setup(), second.take_setup());
         let finished = [first.finish(), second.finish()];
+        let removed = remove(setups);
         measured?;
-        let [(mut first, mut failures), (mut second, more)] = match finished {
-            [Ok(first), Ok(second)] => [first, second],
-            [Err(fault), _] | [_, Err(fault)] => return Err(fault),
-        };
+        let [(mut first, mut failures), (mut second, more)] = finished;
+        removed?;
         (first.pace, second.pace) = (pace.clone(), pace);
         failures.extend(more);
         let ratios = ratios(&first, &second);
@@ -100,6 +102,12 @@ impl Compare {
         }
         super::all_of(failures)
     }
+}
+
+fn remove((first, second): (Option<Setup>, Option<Setup>)) -> Result<(), Fault> {
+    let same = first.as_ref().zip(second.as_ref()).is_some_and(|(first, second)| first.is_with(second));
+    let second = second.filter(|_| !same);
+    first.into_iter().chain(second).try_for_each(Setup::remove)
 }
 
 fn ratios(a: &Outcome, b: &Outcome) -> Vec<Ratio> {

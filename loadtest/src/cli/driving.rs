@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::drive::fleet::{Fleet, Measured, Plan, Stop};
+use crate::drive::fleet::{Fleet, Plan, Stop};
 use crate::drive::link::{Dial, Load};
 use crate::fault::Fault;
 use crate::outcome::figures::Run;
@@ -66,6 +67,9 @@ pub(super) struct Driving {
     /// Write under tenants that are not the load test's own
     #[arg(long)]
     yes_production: bool,
+    /// How long the server may say nothing while it is waited for
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = seconds)]
+    patience: f64,
     #[command(flatten)]
     credentials: Credentials,
 }
@@ -141,7 +145,6 @@ pub(super) struct Driven {
     generators: usize,
     warm_up: f64,
     runs: Vec<Run>,
-    remarks: Vec<String>,
     failures: Vec<String>,
 }
 
@@ -178,7 +181,7 @@ impl Driving {
             batch: self.batch as usize,
         };
         let load = load.of(target).map_err(Fault::Usage)?;
-        let dial = self.credentials.dial(target)?;
+        let dial = self.credentials.dial(target, self.patience)?;
         let setup = if makes { Some(Setup::make(&dial, &scenario)?) } else { None };
         let pids = if self.server_pid.is_empty() && is_here(target) {
             listening_on(target.port)
@@ -205,7 +208,6 @@ impl Driving {
                 generators,
                 warm_up: self.warm_up,
                 runs: Vec::new(),
-                remarks: Vec::new(),
                 failures: Vec::new(),
             }),
             Err(fault) => {
@@ -228,8 +230,9 @@ impl Driven {
         let measured = self.fleet.measure(self.warm_up, seconds, pace)?;
         let until = self.warm_up + measured.seconds;
         let asked = pace.map(|pace| pace.asked(self.warm_up, until));
-        let run = Run::of(&measured, asked);
-        self.judge(&run, &measured);
+        let mut run = Run::of(&measured, asked);
+        run.remarks = remarks(&run);
+        self.judge(&run);
         self.runs.push(run);
         match self.runs.last() {
             Some(run) => Ok(run),
@@ -237,67 +240,48 @@ impl Driven {
         }
     }
 
-    /// What must be known before a figure is believed.
-    fn judge(&mut self, run: &Run, measured: &Measured) {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
-        let mut remark = |what: String| {
-            if !self.remarks.contains(&what) {
-                self.remarks.push(what);
-            }
-        };
-        if run.client.busiest > BUSY {
-            remark(format!(
-                "the client was at its limit: a thread of it was on a core for {:.0} % of the time; give it more --threads, or \
-                 read the rate as what it can drive",
-                run.client.busiest * 100.0
-            ));
-        }
-        if let Some(server) = &run.server {
-            let used = server.cores + run.client.cores;
-            if used > cores * FULL {
-                remark(format!(
-                    "client and server used all {cores} cores together: {:.2} and {:.2} of them",
-                    run.client.cores, server.cores
-                ));
-            }
-            if run.client.cores > server.cores {
-                remark(format!(
-                    "the client used more CPU than the server: {:.2} and {:.2} cores",
-                    run.client.cores, server.cores
-                ));
-            }
-        }
-        let lag = &run.client.lag;
-        if lag.p99_us > LAG_FINE_US.max(run.latency.p99_us / 2.0) {
-            let late = crate::outcome::text::time(lag.p99_us);
-            remark(format!(
-                "the client lagged behind its schedule: one in a hundred operations was sent {late} late, or later"
-            ));
-        }
+    /// What makes a run none.
+    fn judge(&mut self, run: &Run) {
         if let Some(asked) = run.asked_rate {
             // Releases follow what was begun, and are not in what was asked for.
             let driven = asked - run.unsent as f64 / run.seconds;
-            if driven < asked * DRIVEN {
-                let limit = measured.busy.iter().any(|busy| *busy > BUSY);
+            // As many as may be under way can be late at the end of any run.
+            if driven < asked * DRIVEN && run.unsent > self.load.in_flight as u64 {
+                let limit = run.client.busiest > BUSY;
                 let why = if limit { "the client was at its limit" } else { "the server took no more" };
                 self.failures.push(format!("{asked:.0}/s were asked for, and {driven:.0}/s could be driven: {why}"));
             }
         }
+        let url = self.target.url();
         if run.operations == 0 {
-            self.failures.push(format!("{} answered nothing while it was measured", self.target.url()));
+            self.failures.push(format!("{url} answered nothing while it was measured"));
+        } else if run.failures() >= run.operations {
+            let why = run.examples.iter().map(|(what, said)| format!("{what}: {said}")).collect::<Vec<_>>().join("; ");
+            self.failures.push(format!("{url} did nothing of what it was asked ({why})"));
         }
     }
 
+    /// Takes over what was set up, to be removed once nobody needs it any more.
+    pub(super) fn take_setup(&mut self) -> Option<Setup> {
+        self.setup.take()
+    }
+
     /// Gives back all that was taken; returns the outcome, and what failed besides.
-    pub(super) fn finish(self) -> Result<(Outcome, Vec<String>), Fault> {
-        let Self { fleet, setup, target, scenario, load, generators, runs, remarks, mut failures, .. } = self;
+    pub(super) fn finish(self) -> (Outcome, Vec<String>) {
+        let Self { fleet, setup, target, scenario, load, generators, runs, mut failures, .. } = self;
         let checker = fleet.checker();
         let (limits, nearest) = (checker.bounds(), checker.nearest());
         let shared = fleet.shared();
         let finished = fleet.finish();
         let removed = setup.map_or(Ok(()), Setup::remove);
-        let left = finished?.leases;
-        removed?;
+        let left = match finished {
+            Ok(leftover) => leftover.leases,
+            Err(fault) => {
+                failures.push(fault.to_string());
+                0
+            }
+        };
+        failures.extend(removed.err().map(|fault| fault.to_string()));
         let (violations, told) = (shared.checker.found(), shared.checker.told());
         if violations > 0 {
             failures.push(format!("{violations} violations were found: {}", told.join("; ")));
@@ -312,20 +296,56 @@ impl Driven {
             pace: None,
             runs,
             checked: Checked { limits, violations, told, nearest, left },
-            remarks,
         };
-        Ok((outcome, failures))
+        (outcome, failures)
     }
 }
 
+/// What must be known before figures are believed.
+fn remarks(run: &Run) -> Vec<String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    let mut remarks = Vec::new();
+    if run.client.busiest > BUSY {
+        remarks.push(format!(
+            "the client was at its limit: a thread of it was on a core for {:.0} % of the time; give it more --threads, or read \
+             the rate as what it can drive",
+            run.client.busiest * 100.0
+        ));
+    }
+    if let Some(server) = &run.server {
+        let (server, client) = (server.cores, run.client.cores);
+        if server + client > cores * FULL {
+            remarks.push(format!(
+                "client and server used all {cores} cores together: {client:.2} and {server:.2} of them"
+            ));
+        }
+        if client > server {
+            remarks.push(format!("the client used more CPU than the server: {client:.2} and {server:.2} cores"));
+        }
+    }
+    let lag = &run.client.lag;
+    if lag.p99_us > LAG_FINE_US.max(run.latency.p99_us / 2.0) {
+        let late = crate::outcome::text::time(lag.p99_us);
+        remarks.push(format!(
+            "the client lagged behind its schedule: one in a hundred operations was sent {late} late, or later"
+        ));
+    }
+    remarks
+}
+
 impl Credentials {
-    fn dial(&self, target: &Target) -> Result<Dial, Fault> {
+    fn dial(&self, target: &Target, patience: f64) -> Result<Dial, Fault> {
         let tls = if target.tls { Some(Arc::new(self.tls()?)) } else { None };
         let token = self.token_file.as_ref().map(|path| {
             let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
             Ok::<_, Fault>(format!("Bearer {}", text.trim()))
         });
-        Ok(Dial { target: target.clone(), tls, authorization: token.transpose()? })
+        Ok(Dial {
+            target: target.clone(),
+            tls,
+            authorization: token.transpose()?,
+            patience: Duration::from_secs_f64(patience),
+        })
     }
 
     fn tls(&self) -> Result<rustls::ClientConfig, Fault> {

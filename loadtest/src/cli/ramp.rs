@@ -62,12 +62,19 @@ impl Ramp {
         let searched = self.search(&mut driven, &stop, &mut tried);
         let finished = driven.finish();
         let best = searched?;
-        let (mut outcome, _) = finished?;
+        let (mut outcome, _) = finished;
         // The runs in which it did not hold were to be driven too fast: of them nothing is to be said but that.
         outcome.runs = best.and_then(|at| outcome.runs.get(at).cloned()).into_iter().collect();
         outcome.pace =
             outcome.runs.first().and_then(|run| run.asked_rate).map(|rate| Pace::constant(rate, self.arrivals));
-        let failures = self.writing.write_ramp(&outcome, &tried, self.p99, began)?;
+        let mut failures = self.writing.write_ramp(&outcome, &tried, self.p99, began)?;
+        if outcome.checked.violations > 0 {
+            failures.push(format!(
+                "{} violations were found: {}",
+                outcome.checked.violations,
+                outcome.checked.told.join("; ")
+            ));
+        }
         super::all_of(failures)
     }
 

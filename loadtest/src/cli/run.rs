@@ -49,7 +49,7 @@ impl Run {
         if let Some(fault) = broken {
             return Err(fault);
         }
-        let (mut outcome, mut failures) = finished?;
+        let (mut outcome, mut failures) = finished;
         outcome.pace = pace;
         failures.extend(writing.write(&outcome, began)?);
         if stop.is_asked() {

@@ -25,8 +25,6 @@ use crate::target::Protocol;
 use crate::wire::http2::End;
 use crate::wire::message::{Field, Fields, bytes};
 
-/// How long one call before or after a run may take.
-const CALL_MAX: Duration = Duration::from_secs(10);
 /// From when a run is planned until it begins, so that every generator is there.
 const HEAD_START_NS: u64 = 5_000_000;
 /// How often a server's memory and handles are looked at.
@@ -272,7 +270,7 @@ impl Fleet {
         let mut link = Link::open(&self.plan.dial, 1).map_err(|why| Fault::Failed(format!("{why}; {help}")))?;
         let mut ask = |path: &str, field: u8| {
             let write = |out: &mut Vec<u8>| bytes(field, self.mark.holder.as_bytes(), out);
-            let asked = link.ask(path, Instant::now() + CALL_MAX, write);
+            let asked = link.ask(path, Instant::now() + self.plan.dial.patience, write);
             let asked =
                 asked.map_err(|lost| Fault::Failed(format!("{url} {lost} while everything was given back; {help}")))?;
             match asked.end {
@@ -362,7 +360,7 @@ fn try_one(link: &mut Link, plan: &Plan, calls: &Calls) -> Result<(), Fault> {
     };
     let tenant = plan.scenario.tenants.iter().position(|tenant| tenant.load > 0.0).unwrap_or(0) as u32;
     let about = About::Request { tenant, shape: 0, id: &[b'0'; ID_BYTES] };
-    let asked = link.ask(path, Instant::now() + CALL_MAX, |out| calls.write(kind, about, out));
+    let asked = link.ask(path, Instant::now() + plan.dial.patience, |out| calls.write(kind, about, out));
     let url = target.url();
     let asked = asked.map_err(|lost| Fault::Failed(format!("{url} {lost} when it is asked one thing")))?;
     match asked.end {

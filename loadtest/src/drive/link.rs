@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -12,7 +12,7 @@ use crate::calls::{Kind, STREAM};
 use crate::target::{Protocol, Target};
 use crate::wire::hpack::Encoder;
 use crate::wire::http2::{Answers, Broken, End, Http2};
-use crate::wire::socket::{CONNECT_MAX, Socket};
+use crate::wire::socket::Socket;
 
 /// The token of a stream of operations, which is no operation's own.
 pub(crate) const STREAM_TOKEN: u32 = u32::MAX;
@@ -26,6 +26,8 @@ pub(crate) struct Dial {
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
     /// What is said in `authorization`.
     pub(crate) authorization: Option<String>,
+    /// How long a server may say nothing while it is waited for.
+    pub(crate) patience: Duration,
 }
 
 /// A connection.
@@ -52,10 +54,10 @@ pub(crate) struct Link {
 impl Link {
     /// Connects, and waits until the server has said that it speaks HTTP/2.
     pub(crate) fn open(dial: &Dial, room_max: usize) -> Result<Self, String> {
-        let Dial { target, tls, authorization } = dial;
+        let Dial { target, tls, authorization, patience } = dial;
         let url = target.url();
-        let socket =
-            Socket::connect(&target.host, target.port, tls.as_ref()).map_err(|error| unreachable(&url, &error))?;
+        let socket = Socket::connect(&target.host, target.port, tls.as_ref(), *patience)
+            .map_err(|error| unreachable(&url, &error, *patience))?;
         let mut encoder = Encoder::new(target.tls, &target.authority(), authorization.as_deref());
         let paths = std::array::from_fn(|at| encoder.path(Kind::ALL.get(at).map_or(STREAM, |kind| kind.path())));
         let http2 = Http2::new(encoder);
@@ -70,16 +72,16 @@ impl Link {
             awaited: false,
             buffers: target.tls,
         };
-        link.wait_until(Instant::now() + CONNECT_MAX, &mut Deaf, |link, _| link.http2.is_agreed()).map_err(|why| {
+        link.wait_until(Instant::now() + *patience, &mut Deaf, |link, _| link.http2.is_agreed()).map_err(|why| {
             match why {
                 Lost::Silent => format!(
                     "{url} takes connections, but has said nothing in {} s: is it a gRPC server, and is it alive?",
-                    CONNECT_MAX.as_secs()
+                    patience.as_secs_f64()
                 ),
                 Lost::Closed => {
                     format!("{url} closes connections before it has said anything in HTTP/2: is it a gRPC server?")
                 }
-                Lost::Io(error) => unreachable(&url, &error),
+                Lost::Io(error) => unreachable(&url, &error, *patience),
                 Lost::Broken(broken) => {
                     format!("{url} {broken}: is it a gRPC server, and is {} right?", scheme(target))
                 }
@@ -125,8 +127,7 @@ impl Link {
                 Ok(bytes) => Ok(Some(bytes)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Lost::Closed),
-                Err(error) => Err(Lost::Io(error)),
+                Err(error) => Err(Lost::of(error)),
             };
         }
     }
@@ -140,7 +141,7 @@ impl Link {
     ) -> Result<(), Lost> {
         let mut buffer = vec![0; 64 << 10];
         loop {
-            self.flush().map_err(Lost::Io)?;
+            self.flush().map_err(Lost::of)?;
             if done(self, answers) {
                 return Ok(());
             }
@@ -220,6 +221,13 @@ pub(crate) enum Lost {
     Broken(Broken),
 }
 
+impl Lost {
+    /// What a socket says.
+    pub(crate) fn of(error: io::Error) -> Self {
+        if is_closed(&error) { Self::Closed } else { Self::Io(error) }
+    }
+}
+
 impl std::fmt::Display for Lost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -231,14 +239,20 @@ impl std::fmt::Display for Lost {
     }
 }
 
-fn unreachable(url: &str, error: &io::Error) -> String {
+fn unreachable(url: &str, error: &io::Error, patience: Duration) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
             format!("nothing listens at {url}: start the server, or name another with its host and port")
         }
-        io::ErrorKind::TimedOut => format!("{url} does not take connections within {} s", CONNECT_MAX.as_secs()),
+        io::ErrorKind::TimedOut => format!("{url} does not take connections within {} s", patience.as_secs_f64()),
         _ => format!("{url} cannot be reached: {}", plain(error)),
     }
+}
+
+/// Whether it says no more than that the other side is gone.
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 /// What the system says, without its number.

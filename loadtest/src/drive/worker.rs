@@ -21,8 +21,6 @@ use crate::tally::Tally;
 use crate::target::Protocol;
 use crate::wire::http2::End;
 
-/// How long a server may say nothing while something is under way.
-const SILENCE_MAX_NS: u64 = 10_000_000_000;
 /// How often a waiting thread looks around in any case.
 const LOOK_NS: u64 = 500_000_000;
 /// Shorter times are waited for to the nanosecond, longer ones to the millisecond.
@@ -161,6 +159,8 @@ impl Loop {
         self.go(until, |work, now| now >= until || work.is_over())?;
         let cpu_ns = cpu_ns()? - before;
         let ended = self.worker.clock.now().min(until);
+        // What was to begin just before the end is late, but it was asked for.
+        self.issue(ended.min(until - 1));
         self.worker.work.close(ended);
         self.drain()?;
         Ok(Ran { tally: self.worker.work.end(), cpu_ns, ended })
@@ -168,8 +168,12 @@ impl Loop {
 
     /// Waits for what is under way.
     fn drain(&mut self) -> Result<(), Fault> {
-        let deadline = self.worker.clock.now() + SILENCE_MAX_NS;
+        let deadline = self.worker.clock.now() + self.patience_ns() * 2;
         self.go_on(deadline, |work, now| work.under_way() == 0 || now >= deadline)
+    }
+
+    fn patience_ns(&self) -> u64 {
+        self.worker.dial.patience.as_nanos() as u64
     }
 
     fn finish(&mut self) -> Result<(), Fault> {
@@ -206,9 +210,9 @@ impl Loop {
             let timer = if next > now { next.min(until) } else { until };
             self.wait(timer.saturating_sub(now).min(LOOK_NS))?;
             now = self.worker.clock.now();
-            if self.worker.work.silent_for(now) > SILENCE_MAX_NS {
+            if self.worker.work.silent_for(now) > self.patience_ns() {
                 let (url, count) = (self.worker.dial.target.url(), self.worker.work.under_way());
-                let seconds = SILENCE_MAX_NS / 1_000_000_000;
+                let seconds = self.worker.dial.patience.as_secs_f64();
                 return Err(Fault::Failed(format!(
                     "{url} has not answered for {seconds} s, with {count} operations under way"
                 )));
@@ -267,7 +271,7 @@ impl Loop {
         for at in 0..self.worker.links.len() {
             let link = &mut self.worker.links[at];
             if let Err(error) = link.flush() {
-                return Err(self.lost(&Lost::Io(error)));
+                return Err(self.lost(&Lost::of(error)));
             }
             if link.blocked != link.awaited {
                 link.awaited = link.blocked;

@@ -39,6 +39,8 @@ pub(crate) struct Run {
     pub(crate) server: Option<Server>,
     pub(crate) client: Client,
     pub(crate) by_second: Vec<Second>,
+    /// What is to be known before the figures are believed.
+    pub(crate) remarks: Vec<String>,
     /// All latencies in nanoseconds, as HdrHistogram writes them (V2, packed, base64).
     pub(crate) histogram: String,
 }
@@ -184,6 +186,7 @@ impl Run {
                 lag: Latency::of(&lag),
             },
             by_second: by_second(tallies),
+            remarks: Vec::new(),
             histogram: packed(&total),
         }
     }

@@ -25,8 +25,9 @@ pub(crate) fn merge(outcomes: &[Outcome]) -> Result<Outcome, String> {
     merged.load.connections = outcomes.iter().map(|one| one.load.connections).sum();
     merged.load.in_flight = outcomes.iter().map(|one| one.load.in_flight).sum();
     merged.checked = checked(outcomes);
-    merged.remarks = outcomes.iter().flat_map(|one| one.remarks.clone()).collect();
-    merged.remarks.push("each generator checked limits against what it held itself".to_owned());
+    for run in &mut merged.runs {
+        run.remarks.push("each generator checked limits against what it held itself".to_owned());
+    }
     Ok(merged)
 }
 
@@ -92,6 +93,7 @@ fn merge_runs(runs: &[&Run]) -> Result<Run, String> {
             lag: runs.first().map(|run| run.client.lag).unwrap_or_default(),
         },
         by_second: seconds.into_iter().map(second).collect(),
+        remarks: runs.iter().flat_map(|run| run.remarks.clone()).collect(),
         histogram: packed(&total),
     })
 }

@@ -7,6 +7,8 @@ pub(crate) mod merge;
 pub(crate) mod page;
 pub(crate) mod text;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::checker::Nearest;
@@ -32,8 +34,6 @@ pub(crate) struct Outcome {
     /// Each repetition.
     pub(crate) runs: Vec<Run>,
     pub(crate) checked: Checked,
-    /// What is to be known before the figures are believed.
-    pub(crate) remarks: Vec<String>,
 }
 
 /// What the checker found.
@@ -71,6 +71,11 @@ impl Median {
 }
 
 impl Outcome {
+    /// What is to be known before the figures are believed, each thing once.
+    pub(crate) fn remarks(&self) -> BTreeSet<&str> {
+        self.runs.iter().flat_map(|run| &run.remarks).map(String::as_str).collect()
+    }
+
     /// A figure of each repetition, together.
     pub(crate) fn median(&self, figure: impl Fn(&Run) -> f64) -> Option<Median> {
         Median::of(self.runs.iter().map(figure))

@@ -58,7 +58,7 @@ pub(crate) fn of(outcome: &Outcome) -> String {
     for told in &outcome.checked.told {
         line("", told);
     }
-    for remark in &outcome.remarks {
+    for remark in outcome.remarks() {
         let _ = writeln!(text, "  note: {remark}");
     }
     text

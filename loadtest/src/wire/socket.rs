@@ -9,9 +9,6 @@ use std::time::Duration;
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
-/// How long a server has to take a connection, and to say its first words.
-pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(5);
-
 /// A socket.
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -21,11 +18,16 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// Connects; waits until the server has taken the connection.
-    pub(crate) fn connect(host: &str, port: u16, tls: Option<&Arc<rustls::ClientConfig>>) -> io::Result<Self> {
+    pub(crate) fn connect(
+        host: &str,
+        port: u16,
+        tls: Option<&Arc<rustls::ClientConfig>>,
+        patience: Duration,
+    ) -> io::Result<Self> {
         let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
         let mut stream = Err(io::Error::other("the name has no address"));
         for address in &addresses {
-            stream = TcpStream::connect_timeout(address, CONNECT_MAX);
+            stream = TcpStream::connect_timeout(address, patience);
             if stream.is_ok() {
                 break;
             }
