@@ -5,6 +5,7 @@
 //! - `scenario` is who asks for what; `schedule` is when. Both are drawn, and the same for the same seed.
 //! - `drive` sends and receives; `calls` is what is said. `leases` is what is held, `checker` what must always hold.
 //! - `tally` counts in each generator; `outcome` makes figures, text, JSON and pages of it.
+//! - `kueue` is the workload of a peer's benchmark, with runners that ask, wait, run and release.
 //! - `yardstick` is a server that does nothing.
 
 mod calls;
@@ -14,6 +15,7 @@ mod codes;
 mod drive;
 mod fault;
 mod interrupt;
+mod kueue;
 mod leases;
 mod outcome;
 mod process;

@@ -83,10 +83,9 @@ fn pool(scenario: &Scenario) -> v1::Pool {
         name: pool.name.clone(),
         capacity: quantities(&pool.capacity),
         reclaim: Some(pool.reclaim),
-        grace: Some(prost_types::Duration {
-            seconds: (pool.grace / 1_000_000_000) as i64,
-            nanos: (pool.grace % 1_000_000_000) as i32,
-        }),
+        grace: Some(duration(pool.grace)),
+        age_step: pool.age_step.map(duration),
+        hold_after: pool.hold_after.map(duration),
         max_queued: pool.max_queued,
         max_queued_per_tenant: "100%".to_owned(),
         ..v1::Pool::default()
@@ -107,6 +106,11 @@ fn tenant(scenario: &Scenario, path: &str) -> v1::Tenant {
         quota: [(scenario.pool.name.clone(), quota)].into(),
         ..v1::Tenant::default()
     }
+}
+
+fn duration(nanoseconds: u64) -> prost_types::Duration {
+    let (seconds, nanos) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
+    prost_types::Duration { seconds: seconds as i64, nanos: nanos as i32 }
 }
 
 fn quantities(amounts: &Amounts) -> std::collections::BTreeMap<String, String> {

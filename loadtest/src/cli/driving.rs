@@ -87,7 +87,7 @@ enum Call {
 
 /// What is shown to the server.
 #[derive(Args, Clone, Debug)]
-struct Credentials {
+pub(super) struct Credentials {
     /// Certificates of those who may vouch for the server
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -334,6 +334,11 @@ fn remarks(run: &Run) -> Vec<String> {
 }
 
 impl Credentials {
+    /// Nothing is shown: what it takes to reach a server that asks for nothing.
+    pub(super) fn none(target: &Target) -> Dial {
+        Dial { target: target.clone(), tls: None, authorization: None, patience: Duration::from_secs(10) }
+    }
+
     fn dial(&self, target: &Target, patience: f64) -> Result<Dial, Fault> {
         let tls = if target.tls { Some(Arc::new(self.tls()?)) } else { None };
         let token = self.token_file.as_ref().map(|path| {

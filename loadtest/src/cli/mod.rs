@@ -2,6 +2,7 @@
 
 mod compare;
 mod driving;
+mod kueue;
 mod merge;
 mod ramp;
 mod run;
@@ -31,6 +32,8 @@ enum Verb {
     Ramp(ramp::Ramp),
     /// Drive two targets in turn, pair by pair, and say how they compare
     Compare(compare::Compare),
+    /// Drive the workload of Kueue's scheduler benchmark, with simulated job runners
+    Kueue(kueue::Kueue),
     /// Put the outcomes of generators together that ran at once
     Merge(merge::Merge),
     /// Serve answers that cost nothing: what a server can reach at all
@@ -51,6 +54,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Run(run) => run.go(),
         Verb::Ramp(ramp) => ramp.go(),
         Verb::Compare(compare) => compare.go(),
+        Verb::Kueue(kueue) => kueue.go(),
         Verb::Merge(merge) => merge.go(),
         Verb::Yardstick(yardstick) => yardstick.go(),
     };

@@ -157,6 +157,13 @@ impl Work {
         };
     }
 
+    /// Nothing more begins only because there is room.
+    pub(crate) fn slow_down(&mut self) {
+        if let Source::Closed = self.source {
+            self.source = Source::None;
+        }
+    }
+
     /// Nothing more begins but releases. What was to begin before `until` and did not is counted.
     pub(crate) fn close(&mut self, until: u64) {
         let Window { start, from, .. } = self.window;

@@ -160,6 +160,7 @@ impl Loop {
         let cpu_ns = cpu_ns()? - before;
         let ended = self.worker.clock.now().min(until);
         // What was to begin just before the end is late, but it was asked for.
+        self.worker.work.slow_down();
         self.issue(ended.min(until - 1));
         self.worker.work.close(ended);
         self.drain()?;

@@ -47,12 +47,17 @@ pub(super) struct PoolShape {
     pub(super) reclaim: bool,
     pub(super) grace: Text,
     pub(super) max_queued: Option<u32>,
+    /// How much earlier one point of priority counts; 0s: priority first.
+    pub(super) age_step: Option<Text>,
+    /// From when what is freed is held for one that waits.
+    pub(super) hold_after: Option<Text>,
 }
 
 impl Default for PoolShape {
     fn default() -> Self {
         let capacity = BTreeMap::new();
-        Self { name: "loadtest".to_owned(), capacity, reclaim: false, grace: Text("30s".to_owned()), max_queued: None }
+        let (name, grace) = ("loadtest".to_owned(), Text("30s".to_owned()));
+        Self { name, capacity, reclaim: false, grace, max_queued: None, age_step: None, hold_after: None }
     }
 }
 

@@ -65,6 +65,9 @@ pub(crate) struct Pool {
     /// For how long a lease is surely held once its notice is given, in nanoseconds.
     pub(crate) grace: u64,
     pub(crate) max_queued: Option<u32>,
+    /// As the pool has them, in nanoseconds, where they are said.
+    pub(crate) age_step: Option<u64>,
+    pub(crate) hold_after: Option<u64>,
 }
 
 /// A tenant.
@@ -235,15 +238,13 @@ impl From<String> for Wrong {
 }
 
 fn pool_of(shape: PoolShape) -> Result<Pool, String> {
-    let PoolShape { name, capacity, reclaim, grace, max_queued } = shape;
+    let PoolShape { name, capacity, reclaim, grace, max_queued, age_step, hold_after } = shape;
     let capacity = amounts_of("pool: capacity", &capacity)?;
-    Ok(Pool {
-        name,
-        capacity,
-        reclaim,
-        grace: span(&grace.0).map_err(|what| format!("pool: grace: {what}"))?,
-        max_queued,
-    })
+    let time = |key: &str, text: &Text| span(&text.0).map_err(|what| format!("pool: {key}: {what}"));
+    let grace = time("grace", &grace)?;
+    let age_step = age_step.map(|text| time("age_step", &text)).transpose()?;
+    let hold_after = hold_after.map(|text| time("hold_after", &text)).transpose()?;
+    Ok(Pool { name, capacity, reclaim, grace, max_queued, age_step, hold_after })
 }
 
 fn tenants_of(shapes: Vec<TenantShape>) -> Result<Vec<Tenant>, String> {

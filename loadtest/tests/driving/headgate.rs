@@ -124,3 +124,15 @@ fn a_ramp_finds_a_rate_that_holds() {
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert!(ran.json()["highest_rate"].as_f64() >= Some(20.0), "{}", ran.out);
 }
+
+#[test]
+fn runners_work_off_the_workload_of_a_peers_benchmark() {
+    let server = Headgate::start("");
+    let target = format!("http://{}", server.url);
+    let ran = run(&["kueue", &target, "--cohorts", "2", "--queues", "2", "--part", "0.02", "-o", "json"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let json = ran.json();
+    assert_eq!((json["workloads"].as_u64(), json["violations"].as_u64()), (Some(40), Some(0)), "{json}");
+    assert!(json["nominal_in_use"].as_f64() > Some(0.0) && json["total_s"].as_f64() >= Some(1.0), "{json}");
+    assert_eq!(json["time_to_admission"]["small"]["count"].as_u64(), Some(28), "{json}");
+}
