@@ -25,6 +25,7 @@ mod schedule;
 mod setup;
 mod tally;
 mod target;
+mod watchers;
 mod wire;
 mod yardstick;
 

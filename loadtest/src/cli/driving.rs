@@ -18,6 +18,7 @@ use crate::scenario::{Scenario, span};
 use crate::schedule::{Arrivals, Bursts, Pace, Step};
 use crate::setup::{Setup, guard};
 use crate::target::{Protocol, Target};
+use crate::watchers::Watchers;
 
 /// A generator is at its limit when it was on a core for more than this part of the time.
 const BUSY: f64 = 0.9;
@@ -58,6 +59,9 @@ pub(super) struct Driving {
     /// How long to measure
     #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = seconds)]
     pub(super) duration: f64,
+    /// Watchers beside the load, each told of everything
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    watchers: u32,
     /// Whose CPU, memory and handles are read; found by its port where it is on this machine
     #[arg(long, value_name = "PID")]
     server_pid: Vec<u32>,
@@ -139,6 +143,7 @@ impl Pacing {
 pub(super) struct Driven {
     fleet: Fleet,
     setup: Option<Setup>,
+    watchers: Option<Watchers>,
     target: Target,
     scenario: Scenario,
     load: Load,
@@ -191,17 +196,23 @@ impl Driving {
         let generators = (self.threads as usize).min(load.connections);
         let lasts_s = lasts_s.ceil() as u64;
         let plan = Plan { dial, load, scenario: scenario.clone(), generators, pids, lasts_s, stop: stop.clone() };
-        let launched = Fleet::launch(plan).and_then(|mut fleet| match fleet.fill() {
-            Ok(_) => Ok(fleet),
-            Err(fault) => {
-                let _ = fleet.finish();
-                Err(fault)
+        let dial = plan.dial.clone();
+        let launched = Fleet::launch(plan).and_then(|mut fleet| {
+            let watchers = self.watchers as usize;
+            let begun = fleet.fill().and_then(|_| (watchers > 0).then(|| Watchers::start(&dial, watchers)).transpose());
+            match begun {
+                Ok(watchers) => Ok((fleet, watchers)),
+                Err(fault) => {
+                    let _ = fleet.finish();
+                    Err(fault)
+                }
             }
         });
         match launched {
-            Ok(fleet) => Ok(Driven {
+            Ok((fleet, watchers)) => Ok(Driven {
                 fleet,
                 setup,
+                watchers,
                 target: target.clone(),
                 scenario,
                 load,
@@ -268,10 +279,17 @@ impl Driven {
 
     /// Gives back all that was taken; returns the outcome, and what failed besides.
     pub(super) fn finish(self) -> (Outcome, Vec<String>) {
-        let Self { fleet, setup, target, scenario, load, generators, runs, mut failures, .. } = self;
+        let Self { fleet, setup, watchers, target, scenario, load, generators, runs, mut failures, .. } = self;
         let checker = fleet.checker();
         let (limits, nearest) = (checker.bounds(), checker.nearest());
         let shared = fleet.shared();
+        let watched = watchers.map(Watchers::finish).transpose().unwrap_or_else(|why| {
+            failures.push(why);
+            None
+        });
+        if let Some(back) = watched.as_ref().map(|watched| watched.out_of_order).filter(|back| *back > 0) {
+            shared.checker.violated(|| format!("watchers were told {back} times of what came before what they knew"));
+        }
         let finished = fleet.finish();
         let removed = setup.map_or(Ok(()), Setup::remove);
         let left = match finished {
@@ -296,6 +314,7 @@ impl Driven {
             pace: None,
             runs,
             checked: Checked { limits, violations, told, nearest, left },
+            watched,
         };
         (outcome, failures)
     }

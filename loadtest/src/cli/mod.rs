@@ -2,6 +2,7 @@
 
 mod compare;
 mod driving;
+mod herd;
 mod kueue;
 mod merge;
 mod ramp;
@@ -34,6 +35,8 @@ enum Verb {
     Compare(compare::Compare),
     /// Drive the workload of Kueue's scheduler benchmark, with simulated job runners
     Kueue(kueue::Kueue),
+    /// Let many clients connect at once, as when a server comes back
+    Herd(herd::Herd),
     /// Put the outcomes of generators together that ran at once
     Merge(merge::Merge),
     /// Serve answers that cost nothing: what a server can reach at all
@@ -55,6 +58,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Ramp(ramp) => ramp.go(),
         Verb::Compare(compare) => compare.go(),
         Verb::Kueue(kueue) => kueue.go(),
+        Verb::Herd(herd) => herd.go(),
         Verb::Merge(merge) => merge.go(),
         Verb::Yardstick(yardstick) => yardstick.go(),
     };

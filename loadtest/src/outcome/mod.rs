@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::checker::Nearest;
 use crate::drive::link::Load;
 use crate::schedule::Pace;
+use crate::watchers::Watched;
 use figures::Run;
 
 /// The version of the form; another one is refused.
@@ -34,6 +35,8 @@ pub(crate) struct Outcome {
     /// Each repetition.
     pub(crate) runs: Vec<Run>,
     pub(crate) checked: Checked,
+    /// What watchers beside the load saw, where there were any.
+    pub(crate) watched: Option<Watched>,
 }
 
 /// What the checker found.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::figures::{Latency, Run};
 use super::{Checked, Median, Outcome};
+use crate::watchers::Watched;
 
 // Writing to a string does not fail: its results are of no interest below.
 
@@ -53,6 +54,19 @@ pub(crate) fn of(outcome: &Outcome) -> String {
             client.busiest * 100.0
         );
         line("client", &what);
+    }
+    if let Some(watched) = &outcome.watched {
+        let Watched { watchers, present_s, events, delay, cut_off, .. } = watched;
+        let what = format!(
+            "{} watchers, told all within {}; {} events, each after p50 {} · p99 {} · max {}; {cut_off} cut off",
+            count(*watchers as f64),
+            time(present_s * 1e6),
+            count(*events as f64),
+            time(delay.p50_us),
+            time(delay.p99_us),
+            time(delay.max_us)
+        );
+        line("watched", &what);
     }
     line("checked", &checked(&outcome.checked));
     for told in &outcome.checked.told {

@@ -136,3 +136,21 @@ fn runners_work_off_the_workload_of_a_peers_benchmark() {
     assert!(json["nominal_in_use"].as_f64() > Some(0.0) && json["total_s"].as_f64() >= Some(1.0), "{json}");
     assert_eq!(json["time_to_admission"]["small"]["count"].as_u64(), Some(28), "{json}");
 }
+
+#[test]
+fn watchers_are_told_of_what_a_load_does() {
+    let server = Headgate::start("");
+    let ran = drive(&format!("http://{}", server.url), &["--setup", "--watchers", "20", "-r", "40", "-o", "json"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let watched = &ran.json()["watched"];
+    assert!(watched["events"].as_u64() >= Some(20), "{watched}");
+    assert_eq!((watched["watchers"].as_u64(), watched["cut_off"].as_u64()), (Some(20), Some(0)), "{watched}");
+}
+
+#[test]
+fn a_herd_is_answered() {
+    let server = Headgate::start("");
+    let ran = run(&["herd", &format!("http://{}", server.url), "-c", "30", "--rounds", "2", "-o", "json"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(ran.json()[1]["answered"]["count"].as_u64(), Some(30), "{}", ran.out);
+}
