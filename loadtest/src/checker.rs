@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
+use headgate_scheduler::config::format_amount;
 use parking_lot::Mutex;
 
 use crate::scenario::{Amounts, Scenario, ancestors};
@@ -90,6 +91,7 @@ impl Checker {
                     self.violated(|| {
                         let Bound { whose, resource, limit, .. } = bound;
                         let whose = if whose.is_empty() { "the pool" } else { whose };
+                        let limit = format_amount(limit.unsigned_abs(), resource);
                         format!("{whose}: more than its {limit} of {resource} was allowed and not released at once")
                     });
                 }
@@ -188,9 +190,9 @@ tenants:
     #[test]
     fn a_limit_of_its_own_of_one_above_and_of_the_pool_is_each_found() {
         for (tenants, expected) in [
-            (&[1, 1, 1][..], "loadtest/team/a: more than its 2000 of cpu"),
-            (&[2, 2, 2, 2], "loadtest/team: more than its 3000 of cpu"),
-            (&[3, 3, 3, 3, 3], "the pool: more than its 4000 of cpu"),
+            (&[1, 1, 1][..], "loadtest/team/a: more than its 2 of cpu"),
+            (&[2, 2, 2, 2], "loadtest/team: more than its 3 of cpu"),
+            (&[3, 3, 3, 3, 3], "the pool: more than its 4 of cpu"),
         ] {
             let checker = checker();
             for tenant in tenants {

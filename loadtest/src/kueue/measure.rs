@@ -20,6 +20,8 @@ pub(crate) struct Outcome {
     pub(crate) admissions_per_second: f64,
     /// The part of the nominal quotas that was in use on average.
     pub(crate) nominal_in_use: f64,
+    /// The part of the nominal quotas that was at work on average: what is in use and not at work is a runner's own delay.
+    pub(crate) nominal_at_work: f64,
     /// From creation until its runner knew that it was admitted, in seconds, by class.
     pub(crate) time_to_admission: BTreeMap<&'static str, Waits>,
     /// The server's CPU for each workload, in microseconds.
@@ -80,6 +82,7 @@ impl Outcome {
             floor_s: workload.work() / nominal,
             admissions_per_second: fared.len() as f64 / total_s,
             nominal_in_use: held / (nominal * total_s),
+            nominal_at_work: workload.work() / (nominal * total_s),
             time_to_admission: waits.into_iter().map(|(class, times)| (class, Waits::of(times))).collect(),
             server_cpu_us: None,
             server_rss_bytes: None,
@@ -92,13 +95,14 @@ impl Outcome {
     pub(crate) fn text(&self) -> String {
         let mut text = format!(
             "{}: the workload of Kueue's scheduler benchmark, {} workloads\n  total         {:.1} s; {:.1} s at least, by work \
-             alone\n  admissions    {}/s\n  in use        {:.1} % of nominal\n",
+             alone\n  admissions    {}/s\n  in use        {:.1} % of nominal, and {:.1} % at work\n",
             self.target,
             count(self.workloads as f64),
             self.total_s,
             self.floor_s,
             count(self.admissions_per_second),
-            self.nominal_in_use * 100.0
+            self.nominal_in_use * 100.0,
+            self.nominal_at_work * 100.0
         );
         for (class, waits) in &self.time_to_admission {
             let Waits { mean_s, p50_s, p99_s, max_s, .. } = waits;

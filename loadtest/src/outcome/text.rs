@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use headgate_scheduler::config::format_amount;
+
 use super::figures::{Latency, Run};
 use super::{Checked, Median, Outcome};
 use crate::watchers::Watched;
@@ -128,12 +130,9 @@ fn checked(of: &Checked) -> String {
     let Checked { limits, violations, nearest, left, .. } = of;
     let near = nearest.as_ref().map_or_else(String::new, |near| {
         let whose = if near.tenant.is_empty() { "the pool" } else { &near.tenant };
-        format!(
-            "; nearest to its own: {whose} with {} of {} {}",
-            count(near.most as f64),
-            count(near.limit as f64),
-            near.resource
-        )
+        let amount = |amount: i64| format_amount(amount.unsigned_abs(), &near.resource);
+        let (most, limit) = (amount(near.most), amount(near.limit));
+        format!("; nearest to its own: {whose} with {most} of {limit} {}", near.resource)
     });
     let found = if *violations == 0 { "no violation".to_owned() } else { format!("{violations} VIOLATIONS") };
     let left = if *left == 0 { "nothing left".to_owned() } else { format!("{left} leases left") };

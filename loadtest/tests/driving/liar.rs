@@ -22,7 +22,7 @@ fn one_that_allows_more_than_a_limit_is_caught() {
     for target in [format!("http://{}", server.url), format!("stream+http://{}", server.url)] {
         let ran = drive(&target, &["--scenario", path]);
         assert_eq!(ran.code, Some(1), "{}", ran.out);
-        assert!(ran.err.contains("loadtest/a: more than its 3000 of cpu was allowed"), "{}", ran.err);
+        assert!(ran.err.contains("loadtest/a: more than its 3 of cpu was allowed"), "{}", ran.err);
     }
 }
 
