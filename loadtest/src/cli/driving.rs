@@ -71,6 +71,9 @@ pub(super) struct Driving {
     /// Write under tenants that are not the load test's own
     #[arg(long)]
     yes_production: bool,
+    /// Calls after which a connection is replaced by another
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    calls_per_connection: Option<u32>,
     /// How long the server may say nothing while it is waited for
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = seconds)]
     patience: f64,
@@ -186,7 +189,8 @@ impl Driving {
             batch: self.batch as usize,
         };
         let load = load.of(target).map_err(Fault::Usage)?;
-        let dial = self.credentials.dial(target, self.patience)?;
+        let mut dial = self.credentials.dial(target, self.patience)?;
+        dial.calls_max = self.calls_per_connection.unwrap_or(u32::MAX);
         let setup = if makes { Some(Setup::make(&dial, &scenario)?) } else { None };
         let pids = if self.server_pid.is_empty() && is_here(target) {
             listening_on(target.port)
@@ -355,7 +359,13 @@ fn remarks(run: &Run) -> Vec<String> {
 impl Credentials {
     /// Nothing is shown: what it takes to reach a server that asks for nothing.
     pub(super) fn none(target: &Target) -> Dial {
-        Dial { target: target.clone(), tls: None, authorization: None, patience: Duration::from_secs(10) }
+        Dial {
+            target: target.clone(),
+            tls: None,
+            authorization: None,
+            patience: Duration::from_secs(10),
+            calls_max: u32::MAX,
+        }
     }
 
     fn dial(&self, target: &Target, patience: f64) -> Result<Dial, Fault> {
@@ -369,6 +379,7 @@ impl Credentials {
             tls,
             authorization: token.transpose()?,
             patience: Duration::from_secs_f64(patience),
+            calls_max: u32::MAX,
         })
     }
 

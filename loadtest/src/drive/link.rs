@@ -28,6 +28,8 @@ pub(crate) struct Dial {
     pub(crate) authorization: Option<String>,
     /// How long a server may say nothing while it is waited for.
     pub(crate) patience: Duration,
+    /// Calls after which a connection is replaced by another.
+    pub(crate) calls_max: u32,
 }
 
 /// A connection.
@@ -49,12 +51,13 @@ pub(crate) struct Link {
     pub(crate) awaited: bool,
     /// Whether more may have been read from the socket than was asked for.
     pub(crate) buffers: bool,
+    calls_max: u32,
 }
 
 impl Link {
     /// Connects, and waits until the server has said that it speaks HTTP/2.
     pub(crate) fn open(dial: &Dial, room_max: usize) -> Result<Self, String> {
-        let Dial { target, tls, authorization, patience } = dial;
+        let Dial { target, tls, authorization, patience, calls_max } = dial;
         let url = target.url();
         let socket = Socket::connect(&target.host, target.port, tls.as_ref(), *patience)
             .map_err(|error| unreachable(&url, &error, *patience))?;
@@ -71,6 +74,7 @@ impl Link {
             blocked: false,
             awaited: false,
             buffers: target.tls,
+            calls_max: *calls_max,
         };
         link.wait_until(Instant::now() + *patience, &mut Deaf, |link, _| link.http2.is_agreed()).map_err(|why| {
             match why {
@@ -92,11 +96,21 @@ impl Link {
 
     /// Operations that may be sent now.
     pub(crate) fn room(&self) -> usize {
-        if self.http2.out.len() > UNTAKEN_BYTES_MAX || self.http2.is_used_up() {
+        if self.http2.out.len() > UNTAKEN_BYTES_MAX || self.is_used_up() {
             return 0;
         }
         let under_way = if self.stream.is_some() { self.fifo.len() } else { self.http2.open() };
         self.room_max.saturating_sub(under_way)
+    }
+
+    /// Whether it has made all the calls that a connection makes.
+    fn is_used_up(&self) -> bool {
+        self.stream.is_none() && self.http2.is_used_up(self.calls_max)
+    }
+
+    /// Whether it is to be replaced by another now.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_used_up() && self.http2.open() == 0
     }
 
     /// Sends one operation as a call of its own.

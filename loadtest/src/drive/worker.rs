@@ -204,6 +204,7 @@ impl Loop {
             if done(&self.worker.work, now) {
                 return Ok(());
             }
+            self.replace_links()?;
             self.issue(now);
             self.flush()?;
             let next = self.worker.work.next_at(now);
@@ -241,6 +242,20 @@ impl Loop {
             }
             full = 0;
         }
+    }
+
+    /// Connects anew where a connection has made all its calls.
+    fn replace_links(&mut self) -> Result<(), Fault> {
+        for at in 0..self.worker.links.len() {
+            if !self.worker.links[at].is_over() {
+                continue;
+            }
+            let fresh = Link::open(&self.worker.dial, self.worker.links[at].room_max).map_err(Fault::Failed)?;
+            self.epoll.delete(&self.worker.links[at]).map_err(system)?;
+            self.epoll.add(&fresh, EpollEvent::new(EpollFlags::EPOLLIN, at as u64)).map_err(system)?;
+            self.worker.links[at] = fresh;
+        }
+        Ok(())
     }
 
     fn issue_call(&mut self, at: usize, now: u64) -> bool {

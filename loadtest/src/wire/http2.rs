@@ -169,9 +169,9 @@ impl Http2 {
         self.peer.map_or(0, |peer| peer.streams_max)
     }
 
-    /// Whether no further stream can ever be opened.
-    pub(crate) fn is_used_up(&self) -> bool {
-        self.next >= STREAM_MAX
+    /// Whether so many streams have been opened, or none can ever be opened again.
+    pub(crate) fn is_used_up(&self, streams: u32) -> bool {
+        self.next / 2 >= streams.min(STREAM_MAX / 2)
     }
 
     /// Calls that are not over.
