@@ -37,9 +37,9 @@ pub(crate) struct Yardstick {
 }
 
 impl Yardstick {
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(built: &str) -> Self {
         let mut child = Command::new(BINARY)
-            .args(["yardstick", "--listen", "127.0.0.1:0"])
+            .args(["yardstick", "--listen", "127.0.0.1:0", "--built", built])
             .stdout(Stdio::piped())
             .spawn()
             .expect("it starts");

@@ -1,8 +1,11 @@
 //! A server that does nothing: it reads what it is asked, and allows it. What a server can reach at all on a machine, and
 //! so what `compare` measures others by.
 //!
-//! It is built as a fast server is: bare HTTP/2, a thread with a runtime of its own for each core, and connections handed
-//! out to them in turn, as the kernel may put all of few on one.
+//! It is built in one of two ways. Bare HTTP/2, a thread with a runtime of its own for each core, and connections handed
+//! out to them in turn, as the kernel may put all of few on one: that is the least that a call costs. And as services are
+//! ordinarily written.
+
+mod tonic;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -28,6 +31,15 @@ const PREFIX_BYTES: usize = 5;
 /// Leases are numbered, so that no two have the same id.
 static LEASES: AtomicU64 = AtomicU64::new(0);
 
+/// How it is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Built {
+    /// On bare HTTP/2, with a runtime for each thread
+    H2,
+    /// With tonic, on one runtime of all threads
+    Tonic,
+}
+
 /// A server that serves.
 #[derive(Debug)]
 pub(crate) struct Yardstick {
@@ -37,10 +49,17 @@ pub(crate) struct Yardstick {
 
 impl Yardstick {
     /// Listens, with so many threads.
-    pub(crate) fn start(listen: SocketAddr, threads: usize) -> Result<Self, Fault> {
+    pub(crate) fn start(listen: SocketAddr, threads: usize, built: Built) -> Result<Self, Fault> {
         let refuse = |error: io::Error| Fault::Failed(format!("the yardstick cannot listen on {listen}: {error}"));
         let listener = TcpListener::bind(listen).map_err(refuse)?;
         let address = listener.local_addr().map_err(refuse)?;
+        if built == Built::Tonic {
+            let mut runtime = tokio::runtime::Builder::new_multi_thread();
+            let runtime = runtime.worker_threads(threads).enable_all().build().map_err(refuse)?;
+            let accepting = std::thread::Builder::new().name("accept".to_owned());
+            let accepting = accepting.spawn(move || runtime.block_on(tonic::serve(listener))).map_err(refuse)?;
+            return Ok(Self { address, accepting });
+        }
         let mut servers = Vec::new();
         for at in 0..threads {
             let (sender, connections) = unbounded_channel();
@@ -172,9 +191,13 @@ fn write_answer(path: &str, out: &mut Vec<u8>) {
     }
 }
 
+fn next_lease() -> String {
+    format!("yard-{}", LEASES.fetch_add(1, Relaxed) + 1)
+}
+
 /// An allowed acquire, with a lease of its own.
 fn write_lease(out: &mut Vec<u8>) {
-    let id = format!("yard-{}", LEASES.fetch_add(1, Relaxed) + 1);
+    let id = next_lease();
     let mut answer = vec![1 << 3, 1];
     bytes(2, id.as_bytes(), &mut answer);
     bytes(1, &answer, out);
