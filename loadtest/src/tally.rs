@@ -50,7 +50,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Tally {
     /// By the place of the kind in [`Kind::ALL`]: latencies from the intended start of what began within the measurement.
     pub(crate) latencies: Vec<Histogram<u64>>,
-    /// How late operations were sent, after the instant they were intended for.
+    /// How late operations were sent that there was room for, after the instant they were intended for.
     pub(crate) lag: Histogram<u64>,
     /// Operations that were answered within the measurement, by kind.
     pub(crate) answered: [u64; Kind::ALL.len()],

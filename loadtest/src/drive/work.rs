@@ -116,6 +116,8 @@ pub(crate) struct Work {
     sequence: u64,
     /// When the last answer came.
     heard: u64,
+    /// Whether what is to begin now has waited for room.
+    was_full: bool,
 }
 
 impl Work {
@@ -133,6 +135,7 @@ impl Work {
             window: Window { start: u64::MAX, from: u64::MAX, until: u64::MAX },
             sequence: 0,
             heard: 0,
+            was_full: false,
             shared,
         }
     }
@@ -269,9 +272,7 @@ impl Work {
                     return None;
                 }
                 schedule.take();
-                if intended >= self.window.from {
-                    self.tally.lag.saturating_record(now - intended);
-                }
+                self.begin_late(now, intended);
                 Some((self.drafts.next(), intended))
             }
             Source::Trace => {
@@ -279,12 +280,22 @@ impl Work {
                 if intended > now || intended >= self.window.until {
                     return None;
                 }
-                if intended >= self.window.from {
-                    self.tally.lag.saturating_record(now - intended);
-                }
+                self.begin_late(now, intended);
                 self.drafts.next_job().map(|draft| (draft, intended))
             }
         }
+    }
+
+    /// Notes how late something begins. What waited for room was kept waiting by the server, and not by this client.
+    fn begin_late(&mut self, now: u64, intended: u64) {
+        if intended >= self.window.from {
+            self.tally.lag.saturating_record(if self.was_full { 0 } else { now - intended });
+        }
+    }
+
+    /// All that was to begin has begun, or there is no room for more of it.
+    pub(crate) fn issued(&mut self, full: bool) {
+        self.was_full = full;
     }
 
     fn ask(&mut self, kind: Kind, draft: Draft, lease: u32, intended: u64) -> u32 {

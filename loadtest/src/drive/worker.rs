@@ -238,10 +238,11 @@ impl Loop {
                 Protocol::Quota | Protocol::RateLimit => self.issue_call(at, now),
             };
             if !sent {
-                return;
+                break;
             }
             full = 0;
         }
+        self.worker.work.issued(full == count);
     }
 
     /// Connects anew where a connection has made all its calls.

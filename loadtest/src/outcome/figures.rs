@@ -85,7 +85,7 @@ pub(crate) struct Client {
     pub(crate) cores: f64,
     /// The part of the time that the busiest generator's thread was on a core.
     pub(crate) busiest: f64,
-    /// How late operations were sent.
+    /// How late operations were sent that there was room for.
     pub(crate) lag: Latency,
 }
 

@@ -53,7 +53,7 @@ fn allow(mut respond: h2::server::SendResponse<Bytes>) {
 }
 
 fn drive(target: &str) -> Ran {
-    run(&["run", target, "-d", "300ms", "--warm-up", "0s", "-n", "2", "-c", "1", "--patience", "1s"])
+    run(&["run", target, "-d", "300ms", "--warm-up", "0s", "-n", "2", "-c", "1", "--patience", "2s"])
 }
 
 fn fails(target: &str, expected: &str) {
@@ -89,7 +89,7 @@ fn a_server_that_closes_or_says_nothing() {
         let _ = stream.set_read_timeout(Some(Duration::from_secs(60)));
         while stream.read(&mut [0; 100]).is_ok_and(|bytes| bytes > 0) {}
     });
-    fails(&silent, "takes connections, but has said nothing in 1 s");
+    fails(&silent, "takes connections, but has said nothing in 2 s");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_server_that_hangs() {
     };
     let ran = drive(&fake_grpc(held));
     assert_eq!(ran.code, Some(1));
-    assert!(ran.err.contains("has not answered for 1 s, with 2 operations under way"), "{}", ran.err);
+    assert!(ran.err.contains("has not answered for 2 s, with 2 operations under way"), "{}", ran.err);
 }
 
 #[test]
