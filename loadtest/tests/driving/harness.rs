@@ -3,7 +3,9 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 
+use headgate_ledger::default_cell;
 use headgate_scheduler::config::{Config, Log};
+use headgate_scheduler::engine::{Filter, Scope, Told};
 use headgate_scheduler::logs::Logs;
 use headgate_scheduler::serve::Server;
 
@@ -14,8 +16,8 @@ pub(crate) struct Headgate {
     pub(crate) url: String,
     pub(crate) http: String,
     /// Serves as long as it lives.
-    _runtime: tokio::runtime::Runtime,
-    _server: Server,
+    runtime: tokio::runtime::Runtime,
+    server: Server,
 }
 
 impl Headgate {
@@ -26,7 +28,25 @@ impl Headgate {
         let started = Server::start(config, "test.yaml", Logs::begin(Log::default()));
         let server = runtime.block_on(started).unwrap_or_else(|error| panic!("{error}"));
         let (grpc, http) = (server.grpc().expect("gRPC is served"), server.http().expect("HTTP is served"));
-        Self { url: grpc.to_string(), http: http.to_string(), _runtime: runtime, _server: server }
+        Self { url: grpc.to_string(), http: http.to_string(), runtime, server }
+    }
+}
+
+impl Headgate {
+    /// Waits until something has been taken.
+    pub(crate) fn wait_for_a_lease(&self) {
+        let engine = self.server.engine();
+        self.runtime.block_on(async {
+            let filter = Filter::all(Scope::All);
+            let mut watch = engine.watch(&default_cell(), filter, None).await.expect("a watch");
+            while !matches!(watch.next().await.expect("it is told"), Told::Happened(_)) {}
+        });
+    }
+
+    /// Pools that are there: none where what was set up is gone, which it only is once nothing is held.
+    pub(crate) fn pools(&self) -> usize {
+        let cell = default_cell();
+        self.runtime.block_on(self.server.engine().read(&cell, |view| view.pools().count())).expect("read")
     }
 }
 
@@ -71,9 +91,23 @@ impl Ran {
     }
 }
 
+/// Starts the binary, to be waited for.
+pub(crate) fn spawn(arguments: &[&str]) -> Child {
+    let piped = Command::new(BINARY).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    piped.expect("it starts")
+}
+
+/// What came of one that was started.
+pub(crate) fn wait(child: Child) -> Ran {
+    ran(child.wait_with_output().expect("it ends"))
+}
+
 /// Runs the binary.
 pub(crate) fn run(arguments: &[&str]) -> Ran {
-    let Output { status, stdout, stderr } = Command::new(BINARY).args(arguments).output().expect("it runs");
+    ran(Command::new(BINARY).args(arguments).output().expect("it runs"))
+}
+
+fn ran(Output { status, stdout, stderr }: Output) -> Ran {
     let text = |bytes| String::from_utf8(bytes).expect("text");
     Ran { code: status.code(), out: text(stdout), err: text(stderr) }
 }

@@ -2,7 +2,10 @@
 
 use std::io::Write as _;
 
-use crate::harness::{Headgate, drive, run};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::harness::{Headgate, drive, run, spawn, wait};
 
 #[test]
 fn pairs_are_taken_and_given_back_by_calls_and_by_a_stream() {
@@ -177,4 +180,22 @@ fn over_tls_all_is_the_same_and_strangers_are_refused() {
     assert!(ran.err.contains("cannot be reached: invalid peer certificate"), "{}", ran.err);
     let ran = drive(&format!("http://localhost:{port}"), &["--setup"]);
     assert_eq!(ran.code, Some(1), "{}", ran.out);
+}
+
+#[test]
+fn one_that_is_interrupted_gives_back_what_it_took() {
+    let server = Headgate::start("");
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    let scenario = CROWDED.replace("exponential: 2ms", "exponential: 60s");
+    file.write_all(scenario.as_bytes()).expect("written");
+    let path = file.path().to_str().expect("a path");
+    let target = format!("http://{}", server.url);
+    let child = spawn(&["run", &target, "--setup", "--scenario", path, "-d", "10m", "-r", "100"]);
+    server.wait_for_a_lease();
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).expect("it is ours");
+    let ran = wait(child);
+    assert_eq!(ran.code, Some(1), "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("it was interrupted; what had been taken was given back"), "{}", ran.err);
+    assert!(ran.out.contains("nothing left"), "{}", ran.out);
+    assert_eq!(server.pools(), 0);
 }
