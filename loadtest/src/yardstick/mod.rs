@@ -15,6 +15,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Request, Response};
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::calls::{ACQUIRE, CHECK, RATE_LIMIT, STREAM};
@@ -25,6 +26,8 @@ use crate::wire::message::{Field, Fields, bytes, number};
 const CALLS_PER_CONNECTION_MAX: u32 = 4_096;
 const CALL_WINDOW_BYTES: u32 = 2 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Connections that wait to be accepted: a herd that comes at once is not turned away by the kernel.
+const BACKLOG: u32 = 4_096;
 /// What gRPC puts before a message.
 const PREFIX_BYTES: usize = 5;
 
@@ -51,7 +54,7 @@ impl Yardstick {
     /// Listens, with so many threads.
     pub(crate) fn start(listen: SocketAddr, threads: usize, built: Built) -> Result<Self, Fault> {
         let refuse = |error: io::Error| Fault::Failed(format!("the yardstick cannot listen on {listen}: {error}"));
-        let listener = TcpListener::bind(listen).map_err(refuse)?;
+        let listener = listening(listen).map_err(refuse)?;
         let address = listener.local_addr().map_err(refuse)?;
         if built == Built::Tonic {
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -82,6 +85,19 @@ impl Yardstick {
         let why = self.accepting.join().map_or_else(|_| "its thread panicked".to_owned(), |error| error.to_string());
         Err(Fault::Failed(format!("the yardstick takes no more connections: {why}")))
     }
+}
+
+/// A listener that blocks, with room for a herd.
+fn listening(address: SocketAddr) -> io::Result<TcpListener> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = runtime.block_on(async {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)?.into_std()
+    })?;
+    listener.set_nonblocking(false)?;
+    Ok(listener)
 }
 
 fn accept(listener: &TcpListener, servers: &[UnboundedSender<std::net::TcpStream>]) -> io::Error {
