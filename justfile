@@ -31,6 +31,10 @@ loom:
 measure:
     cargo test --release -p headgate-scheduler --lib -- --ignored --nocapture --test-threads 1 engine::tests::measure
 
+# How fast a server is that is driven over gRPC: see `headgate-loadtest --help`.
+loadtest *ARGS:
+    cargo run --release -p headgate-loadtest -- {{ARGS}}
+
 # Servers killed under load, so many of them.
 crashes ROUNDS="60":
     HEADGATE_TEST_CRASH_ROUNDS={{ROUNDS}} cargo test -p headgate-scheduler --lib every_answer_survives

@@ -1,0 +1,445 @@
+//! How a target is driven: the words that several verbs share, and what is made of them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::drive::fleet::{Fleet, Plan, Stop};
+use crate::drive::link::{Dial, Load};
+use crate::fault::Fault;
+use crate::outcome::figures::Run;
+use crate::outcome::{Checked, Outcome, VERSION};
+use crate::process::listening_on;
+use crate::scenario::{Scenario, span};
+use crate::schedule::{Arrivals, Bursts, Pace, Step};
+use crate::setup::{Setup, guard};
+use crate::target::{Protocol, Target};
+use crate::watchers::Watchers;
+
+/// A generator is at its limit when it was on a core for more than this part of the time.
+const BUSY: f64 = 0.9;
+/// The cores are at their limit when so much of them was used.
+const FULL: f64 = 0.95;
+/// Late sending that is no concern, in microseconds.
+const LAG_FINE_US: f64 = 1000.0;
+/// The part of what was asked for that must have been sent.
+const DRIVEN: f64 = 0.98;
+
+/// How to drive.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Driving {
+    /// What is done, by whom and how often; without it, pairs of acquire and release
+    #[arg(long, value_name = "FILE")]
+    scenario: Option<PathBuf>,
+    /// Do only this, instead of what the scenario mixes
+    #[arg(long, value_name = "KIND")]
+    call: Option<Call>,
+    /// Another seed than the scenario's
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Connections
+    #[arg(short, long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    connections: u32,
+    /// Operations under way at once
+    #[arg(short = 'n', long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    in_flight: u32,
+    /// Operations in one message of a stream
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    batch: u32,
+    /// Threads that generate; each has connections of its own
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    threads: u32,
+    /// How long to run before measuring
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = seconds)]
+    warm_up: f64,
+    /// How long to measure
+    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = seconds)]
+    pub(super) duration: f64,
+    /// Watchers beside the load, each told of everything
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    watchers: u32,
+    /// Whose CPU, memory and handles are read; found by its port where it is on this machine
+    #[arg(long, value_name = "PID")]
+    server_pid: Vec<u32>,
+    /// Make the scenario's pool and tenants on the server, and remove them after
+    #[arg(long)]
+    setup: bool,
+    /// Write under tenants that are not the load test's own
+    #[arg(long)]
+    yes_production: bool,
+    /// Calls after which a connection is replaced by another
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    calls_per_connection: Option<u32>,
+    /// How long the server may say nothing while it is waited for
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = seconds)]
+    patience: f64,
+    #[command(flatten)]
+    credentials: Credentials,
+}
+
+/// What is done instead of what a scenario mixes.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Call {
+    /// Checks alone
+    Check,
+    /// Acquires, each with its release
+    Acquire,
+    /// Renewals of the scenario's population
+    Renew,
+}
+
+/// What is shown to the server.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Credentials {
+    /// Certificates of those who may vouch for the server
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// This client's certificate
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// This client's key
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// A file with the token that is shown
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+/// When operations begin, where that does not hang on answers.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Pacing {
+    /// Operations a second; without it, as many as are answered
+    #[arg(short, long, value_name = "RATE", value_parser = rate)]
+    rate: Option<f64>,
+    /// How they come
+    #[arg(long, value_enum, default_value_t = Arrivals::Poisson)]
+    arrivals: Arrivals,
+    /// Rates that follow each other, as 1000:10s,5000:10s; the last one stays
+    #[arg(long, value_name = "RATE:TIME,…", conflicts_with = "rate", value_delimiter = ',', value_parser = step)]
+    steps: Vec<Step>,
+    /// So many more at once, every so often, as 1000:5s
+    #[arg(long, value_name = "COUNT:TIME", value_parser = bursts)]
+    bursts: Option<Bursts>,
+}
+
+impl Pacing {
+    /// None: a closed loop.
+    pub(super) fn pace(&self) -> Result<Option<Pace>, Fault> {
+        let Self { rate, arrivals, steps, bursts } = self;
+        let pace = match (rate, steps.is_empty()) {
+            (Some(rate), _) => Pace::constant(*rate, *arrivals),
+            (None, false) => Pace { steps: steps.clone(), bursts: None, arrivals: *arrivals },
+            (None, true) if bursts.is_some() => {
+                return Err(Fault::Usage("bursts come on top of a rate: say --rate or --steps too".to_owned()));
+            }
+            (None, true) => return Ok(None),
+        };
+        Ok(Some(Pace { bursts: *bursts, ..pace }))
+    }
+}
+
+/// A target that is ready to be measured again and again.
+pub(super) struct Driven {
+    fleet: Fleet,
+    setup: Option<Setup>,
+    watchers: Option<Watchers>,
+    target: Target,
+    scenario: Scenario,
+    load: Load,
+    generators: usize,
+    warm_up: f64,
+    runs: Vec<Run>,
+    failures: Vec<String>,
+}
+
+impl Driving {
+    /// Reads the scenario, with what the command line says otherwise.
+    pub(super) fn scenario(&self) -> Result<Scenario, Fault> {
+        let mut scenario = Scenario::load(self.scenario.as_deref())?;
+        if let Some(seed) = self.seed {
+            scenario.seed = seed;
+        }
+        match self.call {
+            None => {}
+            Some(_) if !scenario.jobs.is_empty() => {
+                return Err(Fault::Usage("a trace says what is done: --call may not stand beside it".to_owned()));
+            }
+            Some(Call::Check) => scenario.mix = [1.0, 0.0, 0.0],
+            Some(Call::Acquire) => scenario.mix = [0.0, 1.0, 0.0],
+            Some(Call::Renew) if scenario.population == 0 => {
+                return Err(Fault::Usage("there is nothing to renew: the scenario has no population".to_owned()));
+            }
+            Some(Call::Renew) => scenario.mix = [0.0, 0.0, 1.0],
+        }
+        Ok(scenario)
+    }
+
+    /// Gets a target ready; all of it may last for `lasts_s`.
+    pub(super) fn begin(&self, target: &Target, lasts_s: f64, stop: &Stop) -> Result<Driven, Fault> {
+        let scenario = self.scenario()?;
+        let makes = self.setup && target.protocol != Protocol::RateLimit;
+        guard(&scenario, makes, self.yes_production)?;
+        let load = Load {
+            connections: self.connections as usize,
+            in_flight: self.in_flight as usize,
+            batch: self.batch as usize,
+        };
+        let load = load.of(target).map_err(Fault::Usage)?;
+        let mut dial = self.credentials.dial(target, self.patience)?;
+        dial.calls_max = self.calls_per_connection.unwrap_or(u32::MAX);
+        let setup = if makes { Some(Setup::make(&dial, &scenario)?) } else { None };
+        let pids = if self.server_pid.is_empty() && is_here(target) {
+            listening_on(target.port)
+        } else {
+            self.server_pid.clone()
+        };
+        let generators = (self.threads as usize).min(load.connections);
+        let lasts_s = lasts_s.ceil() as u64;
+        let plan = Plan { dial, load, scenario: scenario.clone(), generators, pids, lasts_s, stop: stop.clone() };
+        let dial = plan.dial.clone();
+        let launched = Fleet::launch(plan).and_then(|mut fleet| {
+            let watchers = self.watchers as usize;
+            let begun = fleet.fill().and_then(|_| (watchers > 0).then(|| Watchers::start(&dial, watchers)).transpose());
+            match begun {
+                Ok(watchers) => Ok((fleet, watchers)),
+                Err(fault) => {
+                    let _ = fleet.finish();
+                    Err(fault)
+                }
+            }
+        });
+        match launched {
+            Ok((fleet, watchers)) => Ok(Driven {
+                fleet,
+                setup,
+                watchers,
+                target: target.clone(),
+                scenario,
+                load,
+                generators,
+                warm_up: self.warm_up,
+                runs: Vec::new(),
+                failures: Vec::new(),
+            }),
+            Err(fault) => {
+                // What went wrong first is what is said.
+                let _ = setup.map(Setup::remove);
+                Err(fault)
+            }
+        }
+    }
+
+    /// How long so many repetitions last at most, in seconds.
+    pub(super) fn lasts_s(&self, repetitions: u32) -> f64 {
+        f64::from(repetitions) * (self.warm_up + self.duration + 10.0)
+    }
+}
+
+impl Driven {
+    /// Runs once more.
+    pub(super) fn measure(&mut self, seconds: f64, pace: Option<&Pace>) -> Result<&Run, Fault> {
+        let measured = self.fleet.measure(self.warm_up, seconds, pace)?;
+        let until = self.warm_up + measured.seconds;
+        let asked = pace.map(|pace| pace.asked(self.warm_up, until));
+        let mut run = Run::of(&measured, asked);
+        run.remarks = remarks(&run);
+        self.judge(&run);
+        self.runs.push(run);
+        match self.runs.last() {
+            Some(run) => Ok(run),
+            None => unreachable!("it was pushed"),
+        }
+    }
+
+    /// What makes a run none.
+    fn judge(&mut self, run: &Run) {
+        if let Some(asked) = run.asked_rate {
+            // Releases follow what was begun, and are not in what was asked for.
+            let driven = asked - run.unsent as f64 / run.seconds;
+            // As many as may be under way can be late at the end of any run.
+            if driven < asked * DRIVEN && run.unsent > self.load.in_flight as u64 {
+                let limit = run.client.busiest > BUSY;
+                let why = if limit { "the client was at its limit" } else { "the server took no more" };
+                self.failures.push(format!("{asked:.0}/s were asked for, and {driven:.0}/s could be driven: {why}"));
+            }
+        }
+        let url = self.target.url();
+        if run.operations == 0 {
+            self.failures.push(format!("{url} answered nothing while it was measured"));
+        } else if run.failures() >= run.operations {
+            let why = run.examples.iter().map(|(what, said)| format!("{what}: {said}")).collect::<Vec<_>>().join("; ");
+            self.failures.push(format!("{url} did nothing of what it was asked ({why})"));
+        }
+    }
+
+    /// Takes over what was set up, to be removed once nobody needs it any more.
+    pub(super) fn take_setup(&mut self) -> Option<Setup> {
+        self.setup.take()
+    }
+
+    /// Gives back all that was taken; returns the outcome, and what failed besides.
+    pub(super) fn finish(self) -> (Outcome, Vec<String>) {
+        let Self { fleet, setup, watchers, target, scenario, load, generators, runs, mut failures, .. } = self;
+        let checker = fleet.checker();
+        let (limits, nearest) = (checker.bounds(), checker.nearest());
+        let shared = fleet.shared();
+        let watched = watchers.map(Watchers::finish).transpose().unwrap_or_else(|why| {
+            failures.push(why);
+            None
+        });
+        if let Some(back) = watched.as_ref().map(|watched| watched.out_of_order).filter(|back| *back > 0) {
+            shared.checker.violated(|| format!("watchers were told {back} times of what came before what they knew"));
+        }
+        let finished = fleet.finish();
+        let removed = setup.map_or(Ok(()), Setup::remove);
+        let left = match finished {
+            Ok(leftover) => leftover.leases,
+            Err(fault) => {
+                failures.push(fault.to_string());
+                0
+            }
+        };
+        failures.extend(removed.err().map(|fault| fault.to_string()));
+        let (violations, told) = (shared.checker.found(), shared.checker.told());
+        if violations > 0 {
+            failures.push(format!("{violations} violations were found: {}", told.join("; ")));
+        }
+        let outcome = Outcome {
+            version: VERSION,
+            target: target.to_string(),
+            scenario: scenario.name.clone(),
+            seed: scenario.seed,
+            load,
+            generators,
+            pace: None,
+            runs,
+            checked: Checked { limits, violations, told, nearest, left },
+            watched,
+        };
+        (outcome, failures)
+    }
+}
+
+/// What must be known before figures are believed.
+fn remarks(run: &Run) -> Vec<String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    let mut remarks = Vec::new();
+    if run.client.busiest > BUSY {
+        remarks.push(format!(
+            "the client was at its limit: a thread of it was on a core for {:.0} % of the time; give it more --threads, or read \
+             the rate as what it can drive",
+            run.client.busiest * 100.0
+        ));
+    }
+    if let Some(server) = &run.server {
+        let (server, client) = (server.cores, run.client.cores);
+        if server + client > cores * FULL {
+            remarks.push(format!(
+                "client and server used all {cores} cores together: {client:.2} and {server:.2} of them"
+            ));
+        }
+        if client > server {
+            remarks.push(format!("the client used more CPU than the server: {client:.2} and {server:.2} cores"));
+        }
+    }
+    let lag = &run.client.lag;
+    if lag.p99_us > LAG_FINE_US.max(run.latency.p99_us / 2.0) {
+        let late = crate::outcome::text::time(lag.p99_us);
+        remarks.push(format!(
+            "the client lagged behind its schedule: one in a hundred operations was sent {late} late, or later"
+        ));
+    }
+    remarks
+}
+
+impl Credentials {
+    /// Nothing is shown: what it takes to reach a server that asks for nothing.
+    pub(super) fn none(target: &Target) -> Dial {
+        Dial {
+            target: target.clone(),
+            tls: None,
+            authorization: None,
+            patience: Duration::from_secs(10),
+            calls_max: u32::MAX,
+        }
+    }
+
+    fn dial(&self, target: &Target, patience: f64) -> Result<Dial, Fault> {
+        let tls = if target.tls { Some(Arc::new(self.tls()?)) } else { None };
+        let token = self.token_file.as_ref().map(|path| {
+            let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+            Ok::<_, Fault>(format!("Bearer {}", text.trim()))
+        });
+        Ok(Dial {
+            target: target.clone(),
+            tls,
+            authorization: token.transpose()?,
+            patience: Duration::from_secs_f64(patience),
+            calls_max: u32::MAX,
+        })
+    }
+
+    fn tls(&self) -> Result<rustls::ClientConfig, Fault> {
+        // Another part of the process may have installed it already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let ca = self.ca.as_ref().ok_or_else(|| {
+            Fault::Usage("https needs --ca FILE: the certificates of those who vouch for the server".to_owned())
+        })?;
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in certificates(ca)? {
+            roots.add(certificate).map_err(|error| unreadable(ca, &error))?;
+        }
+        let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+        let mut config = match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => {
+                let read = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error))?;
+                config.with_client_auth_cert(certificates(cert)?, read).map_err(|error| unreadable(cert, &error))?
+            }
+            _ => config.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(config)
+    }
+}
+
+fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    read.map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &std::path::Path, error: &dyn std::fmt::Display) -> Fault {
+    Fault::Usage(format!("{} cannot be used: {error}", path.display()))
+}
+
+fn is_here(target: &Target) -> bool {
+    target.host == "localhost" || target.host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+}
+
+/// Seconds of a time such as `10s`.
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
+    span(text).map(|nanoseconds| nanoseconds as f64 / 1e9)
+}
+
+/// Operations a second.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.replace('_', "").parse().ok().filter(|rate| (1e-3..=1e9).contains(rate));
+    rate.ok_or_else(|| format!("{text} is no rate: write a number of operations a second, such as 10000"))
+}
+
+fn step(text: &str) -> Result<Step, String> {
+    let (of, time) = text.split_once(':').ok_or_else(|| format!("{text} is no step: write one such as 1000:10s"))?;
+    let (rate, seconds) = (if of == "0" { 0.0 } else { rate(of)? }, seconds(time)?);
+    if seconds > 0.0 { Ok(Step { rate, seconds }) } else { Err(format!("{text} lasts no time")) }
+}
+
+fn bursts(text: &str) -> Result<Bursts, String> {
+    let (size, time) = text.split_once(':').ok_or_else(|| format!("{text} is no burst: write one such as 1000:5s"))?;
+    let size = size.parse().ok().filter(|size| (1..=100_000_000).contains(size));
+    let size = size.ok_or_else(|| format!("{text} is no burst: it begins with a number of operations"))?;
+    let every_s = seconds(time)?;
+    if every_s > 0.0 { Ok(Bursts { size, every_s }) } else { Err(format!("{text} comes without a pause")) }
+}

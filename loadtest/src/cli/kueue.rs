@@ -1,0 +1,60 @@
+//! `kueue`: the workload of Kueue's own scheduler benchmark.
+
+use clap::Args;
+
+use super::driving::Credentials;
+use super::write::{Form, print, print_json};
+use crate::drive::fleet::Stop;
+use crate::fault::Fault;
+use crate::interrupt;
+use crate::kueue::{Workload, drive};
+use crate::process::listening_on;
+use crate::setup::{Setup, guard};
+use crate::target::{Protocol, Target};
+
+/// The workload of Kueue's own scheduler benchmark.
+#[derive(Args, Debug)]
+pub(super) struct Kueue {
+    /// Where it listens: http://HOST:PORT. Its pool and tenants are made there, and removed after
+    target: Target,
+    /// Cohorts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    cohorts: u32,
+    /// Queues of each cohort
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=100))]
+    queues: u32,
+    /// The part of each queue's workloads that is made
+    #[arg(long, default_value_t = 1.0)]
+    part: f64,
+    /// How it is printed
+    #[arg(short, long, value_enum, default_value_t = Form::Text)]
+    output: Form,
+}
+
+impl Kueue {
+    pub(super) fn go(self) -> Result<(), Fault> {
+        let Self { target, cohorts, queues, part, output } = self;
+        if target.protocol != Protocol::Quota || target.tls {
+            return Err(Fault::Usage("runners speak to http://HOST:PORT alone".to_owned()));
+        }
+        if !(0.001..=100.0).contains(&part) {
+            return Err(Fault::Usage(format!("--part {part} is not from 0.001 to 100")));
+        }
+        let workload = Workload::new(cohorts, queues, part)?;
+        guard(&workload.scenario, true, false)?;
+        let stop = Stop::default();
+        interrupt::listen(&stop)?;
+        let setup = Setup::make(&Credentials::none(&target), &workload.scenario)?;
+        let driven = drive(&target, workload, &listening_on(target.port), &stop);
+        let removed = setup.remove();
+        let outcome = driven?;
+        match output {
+            Form::Text => print(&outcome.text())?,
+            Form::Json => print_json(&outcome)?,
+        }
+        if outcome.violations > 0 {
+            return Err(Fault::Failed(format!("{} violations were found", outcome.violations)));
+        }
+        removed
+    }
+}

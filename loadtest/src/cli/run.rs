@@ -1,0 +1,60 @@
+//! `run`: one target, driven.
+
+use std::time::SystemTime;
+
+use clap::Args;
+
+use super::driving::{Driving, Pacing};
+use super::write::Writing;
+use crate::drive::fleet::Stop;
+use crate::fault::Fault;
+use crate::interrupt;
+use crate::target::Target;
+
+/// One target, driven.
+#[derive(Args, Debug)]
+pub(super) struct Run {
+    /// Where it listens: http://HOST:PORT, stream+http://HOST:PORT?batch=64 or ratelimit+http://HOST:PORT
+    target: Target,
+    #[command(flatten)]
+    driving: Driving,
+    #[command(flatten)]
+    pacing: Pacing,
+    /// How often it is measured
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeat: u32,
+    #[command(flatten)]
+    writing: Writing,
+}
+
+impl Run {
+    pub(super) fn go(self) -> Result<(), Fault> {
+        let Self { target, driving, pacing, repeat, writing } = self;
+        let pace = pacing.pace()?;
+        let stop = Stop::default();
+        interrupt::listen(&stop)?;
+        let mut driven = driving.begin(&target, driving.lasts_s(repeat), &stop)?;
+        let began = SystemTime::now();
+        let mut broken = None;
+        for _ in 0..repeat {
+            if stop.is_asked() {
+                break;
+            }
+            if let Err(fault) = driven.measure(driving.duration, pace.as_ref()) {
+                broken = Some(fault);
+                break;
+            }
+        }
+        let finished = driven.finish();
+        if let Some(fault) = broken {
+            return Err(fault);
+        }
+        let (mut outcome, mut failures) = finished;
+        outcome.pace = pace;
+        failures.extend(writing.write(&outcome, began)?);
+        if stop.is_asked() {
+            failures.push("it was interrupted; what had been taken was given back".to_owned());
+        }
+        super::all_of(failures)
+    }
+}

@@ -1,0 +1,30 @@
+//! `yardstick`: a server that does nothing.
+
+use clap::Args;
+
+use crate::fault::Fault;
+use crate::yardstick::{self, Built};
+
+/// A server that does nothing.
+#[derive(Args, Debug)]
+pub(super) struct Yardstick {
+    /// Where it listens
+    #[arg(long, default_value = "127.0.0.1:7171")]
+    listen: std::net::SocketAddr,
+    /// Threads, each with a runtime and a listener of its own; 0: one for each core
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1024))]
+    threads: u32,
+    /// How it is built
+    #[arg(long, value_enum, default_value_t = Built::H2)]
+    built: Built,
+}
+
+impl Yardstick {
+    pub(super) fn go(self) -> Result<(), Fault> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if self.threads == 0 { cores } else { self.threads as usize };
+        let serving = yardstick::Yardstick::start(self.listen, threads, self.built)?;
+        super::write::print(&format!("a server that does nothing listens on {}\n", serving.address()))?;
+        serving.wait()
+    }
+}

@@ -1,0 +1,25 @@
+//! The driver: connections, what is under way on them, and the threads that keep both going.
+//!
+//! A generator is one thread with its own connections and its own part of the work (`worker`). What it does next, and what
+//! an answer means, is `work`; a connection is `link`. The generators of one run are a `fleet`.
+
+pub(crate) mod fleet;
+pub(crate) mod link;
+mod work;
+mod worker;
+
+use std::time::Instant;
+
+/// One clock for all generators of a process: nanoseconds since it was made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock(Instant);
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.0.elapsed().as_nanos() as u64
+    }
+}

@@ -1,0 +1,149 @@
+//! What is driven: where it listens, and what it is asked in.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The port that a server listens on where none is said.
+const PORT: u16 = 7070;
+
+/// What is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Protocol {
+    /// `headgate.v1.QuotaService`, a call for each operation.
+    Quota,
+    /// `AcquireStream`: many operations on one call.
+    Stream,
+    /// Envoy's `RateLimitService`.
+    RateLimit,
+}
+
+/// A server, and how it is driven where that differs from the command line's own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) protocol: Protocol,
+    pub(crate) tls: bool,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) connections: Option<usize>,
+    pub(crate) in_flight: Option<usize>,
+    pub(crate) batch: Option<usize>,
+}
+
+impl Target {
+    /// Where it listens, as others write it.
+    pub(crate) fn url(&self) -> String {
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.authority())
+    }
+
+    pub(crate) fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = match self.protocol {
+            Protocol::Quota => "",
+            Protocol::Stream => "stream+",
+            Protocol::RateLimit => "ratelimit+",
+        };
+        write!(f, "{protocol}{}", self.url())?;
+        let said = [("connections", self.connections), ("in-flight", self.in_flight), ("batch", self.batch)];
+        let said = said.iter().filter_map(|(name, value)| value.map(|value| format!("{name}={value}")));
+        let said = said.collect::<Vec<_>>().join("&");
+        if said.is_empty() { Ok(()) } else { write!(f, "?{said}") }
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let example = "write one such as http://127.0.0.1:7070, stream+http://127.0.0.1:7070?batch=64 or \
+                       ratelimit+http://127.0.0.1:8081";
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| format!("\"{text}\" is no target: {example}"))?;
+        let (protocol, scheme) = scheme.split_once('+').unwrap_or(("quota", scheme));
+        let protocol = match protocol {
+            "quota" => Protocol::Quota,
+            "stream" => Protocol::Stream,
+            "ratelimit" => Protocol::RateLimit,
+            other => return Err(format!("nothing speaks \"{other}\" here: {example}")),
+        };
+        let tls = match scheme {
+            "http" => false,
+            "https" => true,
+            other => return Err(format!("\"{other}\" is neither http nor https: {example}")),
+        };
+        let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (host, port) = host_and_port(authority.trim_end_matches('/'))
+            .ok_or_else(|| format!("\"{authority}\" is no host and port: {example}"))?;
+        let mut target = Self { protocol, tls, host, port, connections: None, in_flight: None, batch: None };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let number = value.parse().ok().filter(|number| *number > 0);
+            let number = Some(number.ok_or_else(|| format!("\"{pair}\" in a target needs a number above 0"))?);
+            match name {
+                "connections" => target.connections = number,
+                "in-flight" => target.in_flight = number,
+                "batch" => target.batch = number,
+                _ => {
+                    return Err(format!("\"{name}\" may not stand in a target: only connections, in-flight and batch"));
+                }
+            }
+        }
+        Ok(target)
+    }
+}
+
+fn host_and_port(authority: &str) -> Option<(String, u16)> {
+    if let Some(bracketed) = authority.strip_prefix('[') {
+        let (host, rest) = bracketed.split_once(']')?;
+        let port = rest.strip_prefix(':').map_or(Some(PORT), |port| port.parse().ok())?;
+        return Some((host.to_owned(), port));
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok()?),
+        None => (authority, PORT),
+    };
+    (!host.is_empty() && !host.contains(['/', ':'])).then(|| (host.to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Protocol, Target};
+
+    #[test]
+    fn a_target_is_read_and_written_the_same() {
+        for text in [
+            "http://127.0.0.1:7070",
+            "https://[::1]:443",
+            "stream+http://host:1?connections=2&in-flight=1024&batch=64",
+            "ratelimit+http://host:8081",
+        ] {
+            assert_eq!(text.parse::<Target>().map(|target| target.to_string()), Ok(text.to_owned()));
+        }
+        let target: Target = "quota+http://host/".parse().expect("a target");
+        assert_eq!((target.protocol, target.port, target.host.as_str()), (Protocol::Quota, 7070, "host"));
+    }
+
+    #[test]
+    fn what_is_none_says_why() {
+        for (text, expected) in [
+            ("127.0.0.1:7070", "is no target"),
+            ("smtp+http://host", "nothing speaks \"smtp\""),
+            ("ftp://host", "neither http nor https"),
+            ("http://host:port", "no host and port"),
+            ("http://:7070", "no host and port"),
+            ("http://host?batch=0", "needs a number above 0"),
+            ("http://host?size=1", "may not stand in a target"),
+        ] {
+            let refused = text.parse::<Target>().expect_err(text);
+            assert!(refused.contains(expected), "{text}: {refused}");
+        }
+    }
+}

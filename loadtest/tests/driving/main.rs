@@ -1,0 +1,6 @@
+//! The binary against real servers: Headgate, one that does nothing, and some that misbehave.
+
+mod broken;
+mod harness;
+mod headgate;
+mod liar;
