@@ -1,10 +1,11 @@
 //! What stands against a request, and who is admitted next.
 
 use std::collections::HashSet;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use foldhash::fast::FixedState;
 
+use crate::bundle::Bundles;
 use crate::config::{Lifecycle, OnExceed, Order};
 use crate::entry::Entry;
 use crate::ledger::{Ledger, PoolIndex, TicketRecord};
@@ -92,6 +93,11 @@ struct Gate {
 }
 
 impl Gate {
+    /// Whether nothing may let tickets of a node's subtrees pass.
+    fn is_plain(&self, node: &Node) -> bool {
+        !node.stiff && !self.claims && self.since.is_none() && self.held.is_empty()
+    }
+
     /// Whether something may let tickets of a subtree pass, so that it must be looked through.
     fn lets_pass(&self, node: &Node) -> bool {
         node.stiff
@@ -99,6 +105,11 @@ impl Gate {
             || self.held.iter().any(|slot| node.cell(*slot).leaves_with_room > 0)
             || (self.claims && node.cells.iter().any(|cell| cell.leaves_with_room > 0))
     }
+}
+
+/// The one that ranks first.
+fn best(found: impl Iterator<Item = (Rank, Candidate)>) -> Option<(Rank, Candidate)> {
+    found.min_by(|a, b| a.0.cmp(&b.0))
 }
 
 impl Ledger {
@@ -459,32 +470,66 @@ impl Ledger {
         let gate = self.gate_at(pool, node, gate);
         let any = !gate.open.is_empty();
         let memo = gate.whole && gate.open.len() <= crate::memo::SHAPES_MAX && pool.spec.half_life.is_zero();
-        let mut best: Option<(Rank, Candidate)> = None;
-        for child in &here.children {
-            let below = pool.node(*child);
-            if below.oldest.is_none() {
-                continue;
-            }
-            let found = if gate.lets_pass(below) {
-                self.ranked(at, *child, None, now)
-            } else if !any {
-                continue;
-            } else if !memo || below.varied {
-                self.ranked(at, *child, Some(&gate), now)
-            } else {
-                pool.memo.get(*child, below.stamp, &gate.open).unwrap_or_else(|| {
-                    let found = self.ranked(at, *child, Some(&gate), now);
-                    pool.memo.keep(*child, below.stamp, &gate.open, found);
-                    found
-                })
-            };
-            if let Some(found) = found
-                && best.as_ref().is_none_or(|best| found.0 < best.0)
-            {
-                best = Some(found);
-            }
-        }
+        let best = if here.wide && memo && !here.varied && gate.is_plain(here) {
+            let levels = here.bundles.levels();
+            if any { self.best_of(at, node, levels, 0..here.bundles.level(levels).len(), &gate, now) } else { None }
+        } else {
+            best(here.children.iter().filter_map(|child| {
+                let below = pool.node(*child);
+                if below.oldest.is_none() {
+                    None
+                } else if gate.lets_pass(below) {
+                    self.ranked(at, *child, None, now)
+                } else if !any {
+                    None
+                } else if !memo || below.varied {
+                    self.ranked(at, *child, Some(&gate), now)
+                } else {
+                    self.ranked_before(at, *child, &gate, now)
+                }
+            }))
+        };
         best.map(|(_, candidate)| candidate)
+    }
+
+    /// What some of many children, or of their bundles, would put forward.
+    fn best_of(
+        &self,
+        at: PoolIndex,
+        node: NodeId,
+        level: usize,
+        range: Range<usize>,
+        gate: &Gate,
+        now: Time,
+    ) -> Option<(Rank, Candidate)> {
+        let pool = self.pool_at(at);
+        let here = pool.node(node);
+        if level == 0 {
+            let waiting = here.children[range].iter().filter(|child| pool.node(**child).oldest.is_some());
+            return best(waiting.filter_map(|child| self.ranked_before(at, *child, gate, now)));
+        }
+        let bundles = here.bundles.level(level);
+        let below = if level == 1 { here.children.len() } else { here.bundles.level(level - 1).len() };
+        best(range.filter(|bundle| bundles[*bundle].oldest.is_some()).filter_map(|bundle| {
+            let part = (node, level, bundle);
+            let stamp = bundles[bundle].stamp;
+            pool.memo.get(part, stamp, &gate.open).unwrap_or_else(|| {
+                let found = self.best_of(at, node, level - 1, Bundles::range(bundle, below), gate, now);
+                pool.memo.keep(part, stamp, &gate.open, found);
+                found
+            })
+        }))
+    }
+
+    /// The same as `ranked`, found out once as long as nothing changes.
+    fn ranked_before(&self, at: PoolIndex, child: NodeId, gate: &Gate, now: Time) -> Option<(Rank, Candidate)> {
+        let pool = self.pool_at(at);
+        let (part, stamp) = ((child, 0, 0), pool.node(child).stamp);
+        pool.memo.get(part, stamp, &gate.open).unwrap_or_else(|| {
+            let found = self.ranked(at, child, Some(gate), now);
+            pool.memo.keep(part, stamp, &gate.open, found);
+            found
+        })
     }
 
     /// What a child would put forward, and where that stands among its sisters'.

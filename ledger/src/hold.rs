@@ -1,8 +1,10 @@
 //! Holds: what is freed gathers for a ticket that has waited long enough.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
+use crate::bundle::{Bundle, Bundles};
 use crate::config::Order;
 use crate::entry::{Entry, Place};
 use crate::ledger::{Ledger, Map, PoolIndex};
@@ -22,6 +24,12 @@ struct Longest {
     turned: bool,
 }
 
+impl Default for Standers {
+    fn default() -> Self {
+        Self { until: Time::NEVER, exact: true, changes: Vec::new(), open: Vec::new() }
+    }
+}
+
 impl Longest {
     fn longer(self, other: Self) -> Self {
         Self { waits: self.waits.min(other.waits), turned: self.turned || other.turned }
@@ -39,6 +47,29 @@ pub(crate) struct Standers {
     changes: Vec<(NodeId, Option<Id>)>,
     /// By the numbers of shapes: who is blocked nowhere in it.
     open: Vec<(usize, Longest)>,
+}
+
+/// What was gathered of who stands where.
+#[derive(Default)]
+struct Gathered {
+    standing: Standers,
+    /// Who is blocked nowhere yet.
+    open: Map<usize, Longest>,
+}
+
+impl Gathered {
+    fn take_open(&mut self, shape: usize, longest: Longest) {
+        let known = self.open.entry(shape).or_insert(longest);
+        *known = known.longer(longest);
+    }
+
+    /// Takes in a part of the tree.
+    fn take(&mut self, part: &Standers) {
+        self.standing.until = self.standing.until.min(part.until);
+        self.standing.exact &= part.exact;
+        self.standing.changes.extend_from_slice(&part.changes);
+        part.open.iter().for_each(|(shape, longest)| self.take_open(*shape, *longest));
+    }
 }
 
 /// A ticket's hold at a node.
@@ -99,31 +130,21 @@ impl Ledger {
         let pool = self.pool_at(at);
         let here = pool.node(node);
         if !here.varied
-            && let Some(known) = pool.standers.get(node, here.stamp, &[]).filter(|known| now < known.until)
+            && let Some(known) = pool.standers.get((node, 0, 0), here.stamp, &[]).filter(|known| now < known.until)
         {
             return known;
         }
-        let mut standing = Standers { until: Time::NEVER, exact: true, changes: Vec::new(), open: Vec::new() };
-        let mut open: Map<usize, Longest> = Map::default();
+        let mut gathered = Gathered::default();
         if !here.weightless && !here.inactive {
-            for (shape, longest) in self.longest(at, node, now) {
-                open.insert(shape, longest);
-            }
+            self.longest(at, node, now).into_iter().for_each(|(shape, longest)| gathered.take_open(shape, longest));
         }
-        for child in &here.children {
-            let below = pool.node(*child);
-            if below.oldest.is_none() && below.holds == 0 {
-                continue;
-            }
-            let below = self.standers(at, *child, now);
-            standing.until = standing.until.min(below.until);
-            standing.exact &= below.exact;
-            standing.changes.extend_from_slice(&below.changes);
-            for (shape, longest) in &below.open {
-                let known = open.entry(*shape).or_insert(*longest);
-                *known = known.longer(*longest);
-            }
+        if here.wide && !here.varied {
+            let levels = here.bundles.levels();
+            self.gather_bundles(at, node, levels, 0..here.bundles.level(levels).len(), now, &mut gathered);
+        } else {
+            self.gather_children(at, &here.children, now, &mut gathered);
         }
+        let Gathered { mut standing, open } = gathered;
         let mut stands: Option<Longest> = None;
         for (shape, longest) in open {
             let ask = &self.tickets[&longest.waits.1].shape.ask;
@@ -152,9 +173,58 @@ impl Ledger {
         }
         let standing = Arc::new(standing);
         if !here.varied {
-            pool.standers.keep(node, here.stamp, &[], standing.clone());
+            pool.standers.keep((node, 0, 0), here.stamp, &[], standing.clone());
         }
         standing
+    }
+
+    /// Gathers who stands where under some children.
+    fn gather_children(&self, at: PoolIndex, children: &[NodeId], now: Time, gathered: &mut Gathered) {
+        let pool = self.pool_at(at);
+        for child in children {
+            let below = pool.node(*child);
+            if below.oldest.is_some() || below.holds > 0 {
+                gathered.take(&self.standers(at, *child, now));
+            }
+        }
+    }
+
+    /// The same for some bundles of a level: each is gathered once as long as nothing changes.
+    fn gather_bundles(
+        &self,
+        at: PoolIndex,
+        node: NodeId,
+        level: usize,
+        range: Range<usize>,
+        now: Time,
+        gathered: &mut Gathered,
+    ) {
+        let pool = self.pool_at(at);
+        let here = pool.node(node);
+        for bundle in range {
+            let part = (node, level, bundle);
+            let Bundle { stamp, oldest } = here.bundles.level(level)[bundle];
+            if oldest.is_none() && here.holds == 0 {
+                continue;
+            }
+            let known = pool.standers.get(part, stamp, &[]).filter(|known| now < known.until);
+            let below = known.unwrap_or_else(|| {
+                let mut some = Gathered::default();
+                if level == 1 {
+                    let children = Bundles::range(bundle, here.children.len());
+                    self.gather_children(at, &here.children[children], now, &mut some);
+                } else {
+                    let bundles = Bundles::range(bundle, here.bundles.level(level - 1).len());
+                    self.gather_bundles(at, node, level - 1, bundles, now, &mut some);
+                }
+                let Gathered { mut standing, open } = some;
+                standing.open = open.into_iter().collect();
+                let standing = Arc::new(standing);
+                pool.standers.keep(part, stamp, &[], standing.clone());
+                standing
+            });
+            gathered.take(&below);
+        }
     }
 
     /// Of a leaf's tickets, for every shape that could ever be admitted: the one that waits longest.

@@ -13,6 +13,7 @@ mod amount;
 mod audit;
 mod average;
 mod book;
+mod bundle;
 mod burst;
 mod config;
 mod configure;

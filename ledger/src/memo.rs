@@ -9,7 +9,10 @@ use foldhash::fast::FixedState;
 
 use crate::pool::NodeId;
 
-/// Answers that are kept for one node: one for each set of shapes that is asked for in turn.
+/// A node, or a bundle of its children: its level, from 1, and its number.
+pub(crate) type Part = (NodeId, usize, usize);
+
+/// Answers that are kept for one part: one for each set of shapes that is asked for in turn.
 const KEPT_MAX: usize = 4;
 /// Shapes beyond which a set of them is not worth keeping.
 pub(crate) const SHAPES_MAX: usize = 1024;
@@ -22,9 +25,9 @@ struct Kept<T> {
     answer: T,
 }
 
-/// Answers by node.
+/// Answers by part of the tree.
 #[derive(Debug)]
-pub(crate) struct Memo<T>(Mutex<std::collections::HashMap<NodeId, Vec<Kept<T>>, FixedState>>);
+pub(crate) struct Memo<T>(Mutex<std::collections::HashMap<Part, Vec<Kept<T>>, FixedState>>);
 
 impl<T> Default for Memo<T> {
     fn default() -> Self {
@@ -39,17 +42,17 @@ impl<T> Clone for Memo<T> {
 }
 
 impl<T: Clone> Memo<T> {
-    /// What a node answered for these shapes, if it has not changed since it had this stamp.
-    pub(crate) fn get(&self, node: NodeId, stamp: u64, open: &[usize]) -> Option<T> {
+    /// What a part answered for these shapes, if it has not changed since it had this stamp.
+    pub(crate) fn get(&self, part: Part, stamp: u64, open: &[usize]) -> Option<T> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = kept.get(&node)?;
+        let kept = kept.get(&part)?;
         kept.iter().find(|kept| kept.stamp == stamp && kept.open == open).map(|kept| kept.answer.clone())
     }
 
     /// Keeps an answer, in place of one that does not hold any more or of the oldest.
-    pub(crate) fn keep(&self, node: NodeId, stamp: u64, open: &[usize], answer: T) {
+    pub(crate) fn keep(&self, part: Part, stamp: u64, open: &[usize], answer: T) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = kept.entry(node).or_default();
+        let kept = kept.entry(part).or_default();
         kept.retain(|kept| kept.stamp == stamp);
         if kept.len() >= KEPT_MAX {
             kept.remove(0);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::amount::{AMOUNT_MAX, Amounts};
 use crate::average::Average;
 use crate::book::Book;
+use crate::bundle::{Bundles, WIDE};
 use crate::burst::BurstState;
 use crate::config::{Burst, Enforce, Pool, ShareOf};
 use crate::dispatch::{Candidate, Rank};
@@ -37,6 +38,8 @@ pub(crate) type Slot = u16;
 pub(crate) const NO_LIMIT: i64 = i64::MAX / 2;
 /// What a pool's leases and claims may hold of a resource altogether, so that counters cannot overflow.
 pub(crate) const HELD_MAX: i64 = 4 * AMOUNT_MAX as i64;
+/// The place of a child where there was none.
+const NOWHERE: u32 = u32::MAX;
 /// Resources that are taken up the tree together.
 const CLIMB: usize = 8;
 /// Names of resources that a pool knows at once: a pool's nodes have a counter for each that they hold.
@@ -137,6 +140,8 @@ impl Cell {
 #[repr(C, align(64))]
 pub(crate) struct Node {
     pub(crate) parent: NodeId,
+    /// Its place among its parent's children.
+    pub(crate) place: u32,
     /// The least `max_priority` here and above.
     pub(crate) max_priority: i32,
     /// None for the pool itself.
@@ -156,6 +161,8 @@ pub(crate) struct Node {
     pub(crate) made: bool,
     /// Somebody has a hold here.
     pub(crate) held_here: bool,
+    /// It has so many children that they are taken in bundles.
+    pub(crate) wide: bool,
     /// As said here or by the nearest above.
     pub(crate) enforce: Option<Enforce>,
     pub(crate) cells: Vec<Cell>,
@@ -183,6 +190,7 @@ pub(crate) struct Node {
     pub(crate) weightless: bool,
     /// Holds in the subtree.
     pub(crate) holds: u32,
+    pub(crate) bundles: Bundles,
     /// Something in the subtree is not lendable.
     pub(crate) stiff: bool,
     /// A budget or a bounded burst is in the subtree or above it: what it would put forward changes with time.
@@ -217,6 +225,9 @@ impl Node {
             weight: 1000,
             weightless: false,
             held_here: false,
+            wide: false,
+            place: 0,
+            bundles: Bundles::default(),
             holds: 0,
             inactive: false,
             usable: false,
@@ -246,6 +257,15 @@ impl Node {
             queue: Queue::default(),
             hold: None,
         }
+    }
+
+    /// Something changed here or below; `from` is the place of the child that it comes from, and then its own.
+    fn change(&mut self, from: &mut u32) {
+        self.stamp += 1;
+        if self.wide && *from != NOWHERE {
+            self.bundles.touch(*from as usize, self.stamp);
+        }
+        *from = self.place;
     }
 
     /// Resources in which the plan of owners' claims leaves room in its guarantee.
@@ -731,9 +751,10 @@ impl PoolState {
         for (raise, (_, amount)) in raises.iter_mut().zip(&ask.0) {
             *raise = used.map(|used| used * sign * amount);
         }
+        let mut from = NOWHERE;
         while let Some(id) = next {
             let node = &mut self.nodes[id as usize];
-            node.stamp += 1;
+            node.change(&mut from);
             for ((raise, leaf_room), (slot, amount)) in raises.iter_mut().zip(&mut leaf_rooms).zip(&ask.0) {
                 let had_room = node.cell(*slot).has_room();
                 node.raise(*slot, raise, used.map(|used| used * sign * amount));
@@ -779,11 +800,11 @@ impl PoolState {
             *raise = sign * amount;
         }
         let mut rooms = LeafRooms::default();
-        let mut id = leaf;
+        let (mut id, mut from) = (leaf, NOWHERE);
         // Above a node where the plans are kept apart they are kept apart too.
         while self.nodes[id as usize].marked == 0 {
             let node = &mut self.nodes[id as usize];
-            node.stamp += 1;
+            node.change(&mut from);
             node.running = node.running.wrapping_add_signed(running);
             let mut room = 0;
             for (number, (slot, amount)) in ask.iter().enumerate() {
@@ -808,14 +829,14 @@ impl PoolState {
             rooms.pass(node, room);
             id = node.parent;
         }
-        self.count_marked(id, leaf, ask, raises, sign, running, rooms);
+        self.count_marked((id, from), leaf, ask, raises, sign, running, rooms);
     }
 
     /// The rest of a climb, where the plans are kept apart from now.
     #[expect(clippy::too_many_arguments, reason = "the second half of a loop, which has this much state")]
     fn count_marked(
         &mut self,
-        from: NodeId,
+        (mut id, mut from): (NodeId, u32),
         leaf: NodeId,
         ask: &[(Slot, i64)],
         raises: [i64; CLIMB],
@@ -824,10 +845,9 @@ impl PoolState {
         mut rooms: LeafRooms,
     ) {
         let mut raises = raises.map(|raise| [raise; 3]);
-        let mut id = from;
         loop {
             let node = &mut self.nodes[id as usize];
-            node.stamp += 1;
+            node.change(&mut from);
             node.running = node.running.wrapping_add_signed(running);
             for ((raise, leaf_room), (slot, amount)) in raises.iter_mut().zip(&mut rooms.leaf).zip(ask) {
                 let had_room = node.cell(*slot).has_room();
@@ -970,10 +990,10 @@ impl PoolState {
         }
         self.nodes[at as usize].held_here = hold.is_some();
         let more = i32::from(hold.is_some()) - i32::from(before.is_some());
-        let mut next = Some(at);
+        let (mut next, mut from) = (Some(at), NOWHERE);
         while let Some(id) = next {
             let node = &mut self.nodes[id as usize];
-            node.stamp += 1;
+            node.change(&mut from);
             node.holds = node.holds.wrapping_add_signed(more);
             next = (id != ROOT).then_some(node.parent);
         }
@@ -998,24 +1018,46 @@ impl PoolState {
     pub(crate) fn pass_queue(&mut self, leaf: NodeId) {
         let lines = self.node(leaf).queue.lines.values();
         let mut oldest = lines.filter_map(|line| line.waits.first().copied()).min();
-        let mut next = Some(leaf);
+        let (mut next, mut from) = (Some(leaf), NOWHERE);
         while let Some(id) = next {
             let node = &mut self.nodes[id as usize];
-            node.stamp += 1;
+            node.change(&mut from);
             let before = std::mem::replace(&mut node.oldest, oldest);
             next = (id != ROOT).then_some(node.parent);
-            if let Some(parent) = next {
-                let above = self.node(parent);
-                oldest = if before == oldest {
-                    above.oldest
-                } else if above.oldest == before {
-                    // The children are only asked again where the one that waited longest is gone.
-                    above.children.iter().filter_map(|child| self.node(*child).oldest).min()
-                } else {
-                    [above.oldest, oldest].into_iter().flatten().min()
-                };
-            }
+            let Some(parent) = next else { break };
+            let above = self.node(parent);
+            oldest = if before == oldest {
+                above.oldest
+            } else if above.wide {
+                self.pass_wide(parent, from)
+            } else if above.oldest == before {
+                // The children are only asked again where the one that waited longest is gone.
+                above.children.iter().filter_map(|child| self.node(*child).oldest).min()
+            } else {
+                [above.oldest, oldest].into_iter().flatten().min()
+            };
         }
+    }
+
+    /// After who waits longest under one of many children changed: who waits longest under them all.
+    fn pass_wide(&mut self, parent: NodeId, place: u32) -> Option<(Time, Id)> {
+        let above = self.node(parent);
+        let sisters = Bundles::range(place as usize / WIDE, above.children.len());
+        let oldest = above.children[sisters].iter().filter_map(|child| self.node(*child).oldest).min();
+        self.nodes[parent as usize].bundles.pass_oldest(place as usize, oldest)
+    }
+
+    /// The children of a node have their places, and are taken in bundles where they are many.
+    pub(crate) fn bundle(&mut self, node: NodeId) {
+        let children = std::mem::take(&mut self.nodes[node as usize].children);
+        for (place, child) in children.iter().enumerate() {
+            self.nodes[*child as usize].place = place as u32;
+        }
+        let wide = children.len() > WIDE;
+        let oldest: Vec<_> = children.iter().filter(|_| wide).map(|child| self.node(*child).oldest).collect();
+        let here = &mut self.nodes[node as usize];
+        here.bundles = Bundles::new(here.stamp, &oldest);
+        (here.wide, here.children) = (wide, children);
     }
 
     /// A leaf's tickets, with the shapes of all that wait in the pool.

@@ -390,6 +390,7 @@ impl PoolState {
         here.stiff = stiff;
         here.room = if node == ROOT { 0 } else { here.rooms() };
         here.roomy = roomy + u32::from(here.room > 0);
+        self.bundle(node);
     }
 
     /// Forgets what is running in bursts that are not bounded any more.
