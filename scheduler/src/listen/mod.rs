@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 
@@ -42,6 +42,9 @@ impl Room {
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// Connections that were accepted and are not served yet.
 const ACCEPTED_MAX: usize = 64;
+/// Connections that the system keeps until they are accepted: a fleet that reconnects at once finds room. The system may
+/// keep fewer (net.core.somaxconn).
+const BACKLOG: u32 = 4_096;
 /// How long nothing is accepted after the system refused.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -74,6 +77,14 @@ fn advice(error: &io::Error, address: SocketAddr) -> String {
     }
 }
 
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that comes back finds connections of its forerunner that have not faded yet.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// A socket that listens.
 #[derive(Debug)]
 pub struct Listening {
@@ -86,7 +97,7 @@ impl Listening {
     /// Binds an address for a surface.
     pub async fn bind(surface: &'static str, address: SocketAddr) -> Result<Self, ListenError> {
         let refuse = |source| ListenError { surface, address, source };
-        let listener = TcpListener::bind(address).await.map_err(refuse)?;
+        let listener = listen(address).map_err(refuse)?;
         let address = listener.local_addr().map_err(refuse)?;
         Ok(Self { surface, listener, address })
     }
