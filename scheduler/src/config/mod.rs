@@ -293,6 +293,7 @@ impl ConfigShape {
         let listen = listen.unwrap_or_default();
         let auth = auth.unwrap_or_default();
         problems.extend(exposed(&listen, tls.as_ref(), &auth));
+        problems.extend(server::clashing(&listen));
         problems.extend(server::check_callers(&auth, tls.as_ref()));
         let store = store.map_or_else(|| Ok(Store::default()), At::into_store).unwrap_or_else(|problem| {
             problems.push(problem);
@@ -423,6 +424,14 @@ fn hardly_meant(config: &Config) -> Vec<Problem> {
         if let Err(error) = std::fs::metadata(path) {
             found.push(Problem::whole(format!("tls: {} cannot be read: {error}", path.display())));
         }
+    }
+    if config.listen.webhook.is_some() {
+        found.push(Problem::whole("listen: this program has no webhook yet: nothing is started there"));
+    }
+    if matches!(config.store, Store::Redis { .. }) {
+        found.push(Problem::whole(
+            "store: this program has no store of kind redis yet, and will not start: use file or memory",
+        ));
     }
     if matches!(config.store, Store::Redis { .. }) && config.on_store_failure == OnStoreFailure::Continue {
         found.push(Problem::whole(

@@ -395,6 +395,15 @@ pub fn exposed(listen: &Listen, tls: Option<&Tls>, auth: &Auth) -> Vec<Problem> 
         .collect()
 }
 
+/// Two surfaces that would listen on one address: the second could not.
+pub(super) fn clashing(listen: &Listen) -> Option<Problem> {
+    let surfaces: Vec<_> = listen.surfaces().filter(|(_, address)| address.port() != 0).collect();
+    surfaces.iter().enumerate().find_map(|(place, (surface, address))| {
+        let (other, _) = surfaces[..place].iter().find(|(_, other)| other == address)?;
+        Some(Problem::whole(format!("{other} and {surface} both listen on {address}: give each a port of its own")))
+    })
+}
+
 /// What is wrong with callers in themselves.
 pub(super) fn check_callers(auth: &Auth, tls: Option<&Tls>) -> Vec<Problem> {
     let mut problems = Vec::new();

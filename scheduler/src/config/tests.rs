@@ -206,6 +206,10 @@ fn errors_name_the_place_and_what_would_help() {
             "listen: {grpc: 0.0.0.0:7070}",
             "f: grpc listens on 0.0.0.0:7070, beyond loopback, without tls, and auth with callers: add it, or listen on 127.0.0.1",
         ),
+        (
+            "listen: {grpc: '127.0.0.1:7070', http: '127.0.0.1:7070'}",
+            "f: grpc and http both listen on 127.0.0.1:7070: give each a port of its own",
+        ),
         ("store: {kind: memry}", "f:1:15: unknown word \"memry\": did you mean \"memory\"?"),
         ("store: {kind: memory, path: x}", "f:1:29: a memory store has no path: leave it out"),
         ("store: {kind: file, url: x}", "f:1:26: a file store has no url: only one of kind redis has"),
