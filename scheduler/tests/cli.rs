@@ -271,6 +271,7 @@ fn errors_say_what_would_help() {
             "headgate: cannot reach the server at https://127.0.0.1:1: conn",
         ),
         ("acquire -t a --cpu 0.0001", 2, "headgate: amount \"0.0001\" of cpu is finer than a millicore"),
+        ("acquire -t a --cpu -1", 2, "headgate: amount \"-1\" of cpu is negative"),
         ("resize x", 2, "headgate: nothing is said of what each instance is to hold"),
         ("explain pod/x", 2, "headgate: pod/x cannot be explained"),
         ("acquire", 2, "error: the following required arguments were not provided"),

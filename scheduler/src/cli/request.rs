@@ -15,16 +15,16 @@ use crate::config::{TextError, parse_amount, parse_span};
 #[command(next_help_heading = "What each instance takes")]
 pub(super) struct ResourceArgs {
     /// Processors: 2, 500m
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true)]
     cpu: Option<String>,
     /// Memory: 4Gi, 512M
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true)]
     memory: Option<String>,
     /// Storage: 100Gi
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true)]
     storage: Option<String>,
     /// Graphics processors; short for --resource nvidia.com/gpu=N
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     gpu: Option<String>,
     /// Any other resource; may be given often
     #[arg(long = "resource", value_name = "NAME=AMOUNT", value_parser = pair)]
