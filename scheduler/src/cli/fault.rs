@@ -104,6 +104,13 @@ impl fmt::Display for Fault {
                     "cannot trust the server at {server}: {why}; --ca names the file of whoever signed its certificate"
                 )
             }
+            // What rustls says where the other side answers in plain text.
+            Self::Unreachable { server, why } if why.contains("InvalidContentType") => {
+                write!(
+                    f,
+                    "cannot reach the server at {server}: it speaks no TLS; does http:// in place of https:// help?"
+                )
+            }
             Self::Unreachable { server, why } => write!(
                 f,
                 "cannot reach the server at {server}: {why}; is `headgate serve` running? --server names another"
@@ -124,7 +131,8 @@ fn refused(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result {
     if let Some(info) = details.error_info().filter(|info| !info.reason.is_empty()) {
         write!(f, " ({})", info.reason)?;
     }
-    if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
+    let told = status.message().contains("try again in");
+    if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay).filter(|_| !told) {
         write!(f, "; try again in {}", format_span(delay))?;
     }
     if let Some(bad) = details.bad_request() {
