@@ -312,7 +312,12 @@ pub(super) fn ticket_table(tickets: &[v1::Ticket]) -> String {
             why.join("; "),
         ]
     });
-    table(&columns, rows.collect())
+    let mut text = table(&columns, rows.collect());
+    // A server finds the reasons of a few only: of a whole queue it tells none.
+    if !tickets.is_empty() && tickets.iter().all(|ticket| ticket.reasons.is_empty()) {
+        text.push_str("why each waits is told of few at once: name a tenant, or `headgate explain ticket/ID`\n");
+    }
+    text
 }
 
 /// What is in use.
