@@ -63,7 +63,9 @@ pub enum EngineError {
     #[error("{}", problems(.0))]
     Refused(Vec<Problem>),
     /// A watch cannot go on from there.
-    #[error("what came after {after} is not known any more: the oldest to resume after is {oldest}, watch anew")]
+    #[error(
+        "a watch cannot resume after {after}: {oldest} is the oldest that it can, and what was told last the newest; watch anew"
+    )]
     OutOfRange {
         /// What was to be resumed after.
         after: u64,
