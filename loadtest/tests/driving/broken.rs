@@ -74,7 +74,10 @@ fn nothing_that_listens() {
 #[test]
 fn a_port_that_speaks_something_else() {
     let server = Headgate::start("");
-    fails(&format!("http://{}", server.http), "it does not speak gRPC there (status 404 of HTTP)");
+    fails(
+        &format!("http://{}", server.http),
+        "closes connections before it has said anything in HTTP/2: is it a gRPC server?",
+    );
     let old = fake(|mut stream| {
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
         let _ = stream.read(&mut [0; 100]);
