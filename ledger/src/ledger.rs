@@ -32,6 +32,11 @@ pub(crate) type Map<K, V> = HashMap<K, V, FixedState>;
 /// Ended requests that are remembered at once; beyond that the oldest are forgotten before their time.
 pub(crate) const ENDED_MAX: usize = 1_000_000;
 
+/// Of what can still be counted of a resource without capacity, one request takes no more than one in so many.
+const UNBOUNDED_PART: i64 = 1024;
+/// So much can be counted as long as no more than half of all is.
+const FEW: i64 = HELD_MAX / 2 / UNBOUNDED_PART;
+
 /// How a holder gives something up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Close {
@@ -556,16 +561,25 @@ impl Ledger {
     fn check_countable(&self, at: PoolIndex, resources: &Amounts, count: u32, ask: &Ask) -> Result<(), Refusal> {
         let pool = self.pool_at(at);
         let root = pool.node(ROOT);
-        // No single one is above the largest amount, which is far below what can be counted.
-        let full = |slot: &Slot| root.cell(*slot).now.usage > HELD_MAX - AMOUNT_MAX as i64;
-        if ask.0.iter().any(|(slot, _)| full(slot)) {
-            for (slot, amount) in &pool.ask_of(resources, count).0 {
-                let held = root.cell(*slot).now.usage;
-                if held.saturating_add(*amount) > HELD_MAX {
-                    let name = pool.known(*slot).map_or("it", |known| known.name.as_str());
+        // Most are far below anything that needs to be looked at.
+        let few = |slot: Slot, amount: i64| {
+            amount.saturating_mul(count.into()) <= FEW && root.cell(slot).now.usage <= HELD_MAX / 2
+        };
+        if ask.0.len() < resources.len() || !ask.0.iter().all(|(slot, amount)| few(*slot, *amount)) {
+            for (name, amount) in resources.iter() {
+                let total = (amount as i64).saturating_mul(count.into());
+                let slot = pool.slot(name.as_str());
+                let left = HELD_MAX - slot.map_or(0, |slot| root.cell(slot).now.usage);
+                // What no capacity bounds nobody may use up for the others: a request takes a part of what is left.
+                let bounded = slot.is_some_and(|slot| pool.capacity(slot).is_some());
+                let most = if bounded { left } else { left / UNBOUNDED_PART };
+                if total > most {
                     return Err(Refusal::Invalid {
                         field: "resources",
-                        why: format!("pool {} would hold more than can be counted of {name}", pool.spec.name),
+                        why: format!(
+                            "{total} of {name} are more than pool {} can count just now, {most} for one request",
+                            pool.spec.name
+                        ),
                     });
                 }
             }

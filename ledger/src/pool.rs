@@ -36,8 +36,8 @@ pub(crate) const UNMADE: NodeId = u32::MAX;
 pub(crate) type Slot = u16;
 /// No limit: more than all that can be held.
 pub(crate) const NO_LIMIT: i64 = i64::MAX / 2;
-/// What a pool's leases and claims may hold of a resource altogether, so that counters cannot overflow.
-pub(crate) const HELD_MAX: i64 = 4 * AMOUNT_MAX as i64;
+/// What a pool's leases may hold of a resource altogether, so that counters cannot overflow.
+pub(crate) const HELD_MAX: i64 = 2 * AMOUNT_MAX as i64;
 /// The place of a child where there was none.
 const NOWHERE: u32 = u32::MAX;
 /// Resources that are taken up the tree together.
