@@ -64,6 +64,23 @@ fn keep_of_tenant(tenant: &mut Tenant, said: Option<&Tenant>, stands: &Tenant) {
     }
 }
 
+/// Whether an object stands as a change would put it, whoever it belongs to: then nobody's is changed.
+pub fn leaves_alone(ledger: &Ledger, change: &Change) -> bool {
+    let mut change = change.clone();
+    let (source, stands) = match &mut change {
+        Change::PutPool(put) => (&mut put.source, ledger.pool(put.name.as_str()).map(|pool| pool.source)),
+        Change::PutClass(put) => {
+            let stands = ledger.classes().find(|class| class.name == put.name);
+            (&mut put.source, stands.map(|class| class.source))
+        }
+        Change::PutTenant(put) => (&mut put.source, ledger.tenant(put.path.as_str()).map(|tenant| tenant.source)),
+        _ => return false,
+    };
+    let Some(stands) = stands else { return false };
+    *source = stands;
+    is_so(ledger, &change)
+}
+
 /// Whether a change changes nothing.
 fn is_so(ledger: &Ledger, change: &Change) -> bool {
     match change {

@@ -234,6 +234,11 @@ fn a_configuration_is_applied_whole_or_not_at_all() {
     assert_eq!(server.run("acquire -t c --cpu 1").status.code(), Some(0));
     assert_eq!(json(&apply("", &more).stdout)["differences"].as_array().map(Vec::len), Some(0));
 
+    // What the server's own file says is nobody's change.
+    let same = apply("--dry-run", &server.folder().path().join("headgate.yaml"));
+    assert_eq!(same.status.code(), Some(0), "{same:?}");
+    assert_eq!(json(&same.stdout)["differences"].as_array().map(Vec::len), Some(0));
+
     let others = server.file("others.yaml", "tenants: [{name: a, weight: 3, quota: {default: {}}}]");
     let refused = apply("", &others);
     assert_eq!(refused.status.code(), Some(1));

@@ -285,6 +285,10 @@ impl Admin {
             let gone = self.look(|view| Ok(reconcile::prune(view, source, &all, drain))).await?;
             all.extend(gone);
         }
+        let kept =
+            |view: &View<'_>| all.iter().map(|change| !reconcile::leaves_alone(view, change)).collect::<Vec<_>>();
+        let mut kept = self.look(|view| Ok(kept(view))).await?.into_iter();
+        all.retain(|_| kept.next().unwrap_or(true));
         let effect = self.0.change(call, asking, all).await?;
         Ok(v1::ApplyResponse { effect: Some(effect) })
     }
