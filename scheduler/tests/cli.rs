@@ -16,6 +16,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use served::{Served, answer, headgate, json, said};
 
+/// How long leases and tickets live in `TWO`.
+const LIFE: Duration = Duration::from_secs(6);
 /// Two tenants who own half of ten processors each.
 const TWO: &str = "
 pools: [{name: default, capacity: {cpu: 10}, grace: 2s, lease_ttl: 6s, confirm_within: 6s, ticket_ttl: 6s}]
@@ -41,6 +43,16 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "{what} did not come to be");
         sleep(Duration::from_millis(50));
     }
+}
+
+/// Waits until the first of a listing was renewed after the end that it has now: it outlived that, as its holder did.
+fn until_it_outlives_its_end(server: &Served, listing: &str) {
+    let end = || {
+        let listed = answer(server, listing).1;
+        listed["items"][0]["expires_at"].as_str().and_then(|end| end.parse::<jiff::Timestamp>().ok())
+    };
+    let first = end().expect("one that ends");
+    until("a renewal after its end", || end().is_some_and(|end| end >= first + LIFE));
 }
 
 fn signal(child: &std::process::Child, signal: Signal) {
@@ -129,13 +141,13 @@ fn a_command_runs_under_its_lease() {
         assert_eq!(server.run(command).status.code(), Some(status), "{command}");
     }
 
-    // Longer than the lease lives, and ended by a signal that is passed on.
+    // Kept alive, and ended by a signal that is passed on.
     let script = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.1; done";
     let mut child =
         server.command("run -t a --cpu 8 -- sh -c").arg(script).stdout(Stdio::piped()).spawn().expect("headgate");
     let mut ready = String::new();
     BufReader::new(child.stdout.take().expect("its output")).read_line(&mut ready).expect("a line");
-    sleep(Duration::from_secs(7));
+    until_it_outlives_its_end(&server, "get leases -o json");
     let (_, leases) = answer(&server, "get leases -o json");
     assert_eq!(said(&leases["items"][0], "state"), "active");
     signal(&child, Signal::SIGTERM);
@@ -168,8 +180,8 @@ fn a_signal_ends_waiting_and_the_ticket() {
     let mut child = server.command("run -t a --cpu 9 -- true").stderr(Stdio::null()).spawn().expect("headgate");
     let waits = || answer(&server, "get queue -o json").1["items"].as_array().map(Vec::len);
     until("the ticket", || waits() == Some(1));
-    // Longer than a silent holder's ticket is served.
-    sleep(Duration::from_secs(7));
+    // A silent holder's ticket would be passed over.
+    until_it_outlives_its_end(&server, "get queue -o json");
     assert_eq!(answer(&server, "get queue -o json").1["items"][0]["silent"].as_bool(), None);
     signal(&child, Signal::SIGINT);
     assert_eq!(child.wait().expect("a status").code(), Some(130));
