@@ -98,7 +98,7 @@ pub(crate) struct Book {
     ready: BTreeMap<ClaimKey, Option<Spot>>,
     /// Where a claim waits, for how much room, and behind which.
     parked_claims: HashMap<ClaimKey, (Spot, i64, Option<ClaimKey>), FixedState>,
-    behind: HashMap<ClaimKey, Vec<ClaimKey>, FixedState>,
+    behind: HashMap<ClaimKey, BTreeSet<ClaimKey>, FixedState>,
 }
 
 impl Default for Book {
@@ -375,7 +375,7 @@ impl Book {
         self.parked_claims.insert(key, (spot, room, behind));
         self.spreads.entry(spot).or_default().claims.entry(room).or_default().insert(key);
         if let Some(behind) = behind {
-            self.behind.entry(behind).or_default().push(key);
+            self.behind.entry(behind).or_default().insert(key);
         }
         Some(before)
     }

@@ -565,30 +565,31 @@ impl Ledger {
         let few = |slot: Slot, amount: i64| {
             amount.saturating_mul(count.into()) <= FEW && root.cell(slot).now.usage <= HELD_MAX / 2
         };
-        if ask.0.len() < resources.len() || !ask.0.iter().all(|(slot, amount)| few(*slot, *amount)) {
-            for (name, amount) in resources.iter() {
-                let total = (amount as i64).saturating_mul(count.into());
-                let slot = pool.slot(name.as_str());
-                let left = HELD_MAX - slot.map_or(0, |slot| root.cell(slot).now.usage);
-                // What no capacity bounds nobody may use up for the others: a request takes a part of what is left.
-                let bounded = slot.is_some_and(|slot| pool.capacity(slot).is_some());
-                let most = if bounded { left } else { left / UNBOUNDED_PART };
-                if total > most {
-                    return Err(Refusal::Invalid {
-                        field: "resources",
-                        why: format!(
-                            "{total} of {name} are more than pool {} can count just now, {most} for one request",
-                            pool.spec.name
-                        ),
-                    });
-                }
+        if ask.0.len() == resources.len() && ask.0.iter().all(|(slot, amount)| few(*slot, *amount)) {
+            return Ok(());
+        }
+        let invalid = |why: String| Err(Refusal::Invalid { field: "resources", why });
+        let mut unknown = 0;
+        for (name, amount) in resources.iter().filter(|(_, amount)| *amount > 0) {
+            let total = (amount as i64).saturating_mul(count.into());
+            let slot = pool.slot(name.as_str());
+            unknown += usize::from(slot.is_none());
+            let left = HELD_MAX - slot.map_or(0, |slot| root.cell(slot).now.usage);
+            // What no capacity bounds nobody may use up for the others: a request takes a part of what is left.
+            let bounded = slot.is_some_and(|slot| pool.capacity(slot).is_some());
+            let most = if bounded { left } else { left / UNBOUNDED_PART };
+            if total > most {
+                return invalid(format!(
+                    "{total} of {name} are more than pool {} can count just now: ask for {most} at most",
+                    pool.spec.name
+                ));
             }
         }
-        if pool.slots.len() + resources.len() - ask.0.len() > SLOTS_MAX {
-            return Err(Refusal::Invalid {
-                field: "resources",
-                why: format!("pool {} knows {SLOTS_MAX} resources already, as many as it can", pool.spec.name),
-            });
+        if pool.slots.len() + unknown > SLOTS_MAX {
+            return invalid(format!(
+                "pool {} knows {SLOTS_MAX} resources already, as many as it can: ask for those that it knows",
+                pool.spec.name
+            ));
         }
         Ok(())
     }

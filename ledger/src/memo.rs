@@ -49,14 +49,37 @@ impl<T: Clone> Memo<T> {
         kept.iter().find(|kept| kept.stamp == stamp && kept.open == open).map(|kept| kept.answer.clone())
     }
 
-    /// Keeps an answer, in place of one that does not hold any more or of the oldest.
+    /// Keeps an answer, in place of the one before to the same question, of those that do not hold any more, or of the
+    /// oldest.
     pub(crate) fn keep(&self, part: Part, stamp: u64, open: &[usize], answer: T) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = kept.entry(part).or_default();
-        kept.retain(|kept| kept.stamp == stamp);
+        kept.retain(|kept| kept.stamp == stamp && kept.open != open);
         if kept.len() >= KEPT_MAX {
             kept.remove(0);
         }
         kept.push(Kept { stamp, open: open.to_vec(), answer });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KEPT_MAX, Memo};
+
+    #[test]
+    fn the_last_answer_to_a_question_is_the_one_that_is_kept() {
+        let memo = Memo::default();
+        let part = (7, 0, 0);
+        memo.keep(part, 1, &[1, 2], "first");
+        memo.keep(part, 1, &[1], "other shapes");
+        memo.keep(part, 1, &[1, 2], "second");
+        assert_eq!((memo.get(part, 1, &[1, 2]), memo.get(part, 1, &[1])), (Some("second"), Some("other shapes")));
+        assert_eq!((memo.get(part, 2, &[1, 2]), memo.get((7, 1, 0), 1, &[1, 2])), (None, None));
+        memo.keep(part, 2, &[1], "after a change");
+        assert_eq!((memo.get(part, 1, &[1, 2]), memo.get(part, 2, &[1])), (None, Some("after a change")));
+        for shape in 0..=KEPT_MAX {
+            memo.keep(part, 3, &[shape], "one of many");
+        }
+        assert_eq!((memo.get(part, 3, &[0]), memo.get(part, 3, &[KEPT_MAX])), (None, Some("one of many")));
     }
 }
