@@ -17,6 +17,7 @@ mod bundle;
 mod burst;
 mod config;
 mod configure;
+mod count;
 mod decision;
 mod dispatch;
 mod entry;
