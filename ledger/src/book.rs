@@ -14,11 +14,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use foldhash::fast::FixedState;
 
-use crate::ledger::{LeaseRecord, Map};
+use crate::ids::IdMap;
+use crate::ledger::LeaseRecord;
 use crate::page::{Line, Page};
 use crate::pool::{Ask, Node, NodeId, PoolState, ROOT, Slot};
 use crate::reclaim::{Claim, ClaimKey};
-use crate::request::Id;
 
 /// A resource at a node.
 type Spot = (NodeId, Slot);
@@ -328,7 +328,7 @@ impl Book {
     // What follows.
 
     /// Takes in all that changed: who stands, who is needed, who may be admitted.
-    pub(crate) fn settle(&mut self, pool: &PoolState, leases: &Map<Id, LeaseRecord>) {
+    pub(crate) fn settle(&mut self, pool: &PoolState, leases: &IdMap<LeaseRecord>) {
         if !self.is_open() {
             return;
         }
@@ -349,7 +349,7 @@ impl Book {
     }
 
     /// Parks the first of the free victims where a claim needs it; none where it is free indeed. Where it was before.
-    fn park_a_victim(&mut self, pool: &PoolState, leases: &Map<Id, LeaseRecord>) -> Option<Option<Spot>> {
+    fn park_a_victim(&mut self, pool: &PoolState, leases: &IdMap<LeaseRecord>) -> Option<Option<Spot>> {
         let (victim, before) = self.free.last_key_value().map(|(victim, before)| (*victim, *before))?;
         let record = pool.claims.victims.get(&victim).and_then(|lease| leases.get(lease))?;
         match self.needed_at(pool, victim, record) {
@@ -466,7 +466,7 @@ impl Book {
     }
 
     /// Writes it anew, from the claims and the victims as they stand.
-    pub(crate) fn rewrite(pool: &PoolState, leases: &Map<Id, LeaseRecord>, wary: &BTreeSet<ClaimKey>) -> Self {
+    pub(crate) fn rewrite(pool: &PoolState, leases: &IdMap<LeaseRecord>, wary: &BTreeSet<ClaimKey>) -> Self {
         let mut book = Self { open: !pool.node(ROOT).stiff, ..Self::default() };
         if !book.open {
             return book;

@@ -20,6 +20,8 @@ const NOWHERE: u32 = u32::MAX;
 struct LeafRooms {
     /// In the leaf, by resource.
     leaf: [i32; CLIMB],
+    /// In some of them it does.
+    changed: bool,
     /// Nodes so far that have room now and had none, less those that had some.
     roomier: i32,
 }
@@ -105,10 +107,12 @@ impl PoolState {
 
     fn count_some(&mut self, leaf: NodeId, ask: &[(Slot, i64)], sign: i64, running: i64) {
         let ask = &ask[..ask.len().min(CLIMB)];
-        let mut raises = [0i64; CLIMB];
-        for (raise, (_, amount)) in raises.iter_mut().zip(ask) {
-            *raise = sign * amount;
+        let top = ask.iter().map(|(slot, _)| *slot).max().unwrap_or(0);
+        let (mut used, mut raises) = ([(0, 0); CLIMB], [0i64; CLIMB]);
+        for ((used, raise), (slot, amount)) in used.iter_mut().zip(&mut raises).zip(ask) {
+            (*used, *raise) = ((*slot, sign * amount), sign * amount);
         }
+        let used = &used[..ask.len()];
         let mut rooms = LeafRooms::default();
         let (mut id, mut from) = (leaf, NOWHERE);
         // Above a node where the plans are kept apart they are kept apart too.
@@ -116,21 +120,29 @@ impl PoolState {
             let node = &mut self.nodes[id as usize];
             node.change(&mut from);
             node.running = node.running.wrapping_add_signed(running);
+            let stiff = node.stiff;
+            let cells = node.cells_to(top);
             let mut room = 0;
-            for (number, (slot, amount)) in ask.iter().enumerate() {
-                let cell = node.cell_mut(*slot);
-                let (before, after) = (cell.now.inner, cell.now.inner + raises[number]);
+            for ((raise, leaf_room), (slot, used)) in raises.iter_mut().zip(&mut rooms.leaf).zip(used) {
+                let cell = &mut cells[usize::from(*slot)];
+                let (before, after) = (cell.now.inner, cell.now.inner + *raise);
                 cell.now.inner = after;
-                cell.now.usage += sign * amount;
-                raises[number] = after.max(cell.unlendable) - before.max(cell.unlendable);
-                // Most change nothing about room.
-                let change = i32::from(after < cell.guarantee) - i32::from(before < cell.guarantee);
-                if id == leaf {
-                    rooms.leaf[number] = change;
+                cell.now.usage += used;
+                if stiff {
+                    *raise = after.max(cell.unlendable) - before.max(cell.unlendable);
                 }
-                if change | rooms.leaf[number] != 0 {
+                // Most change nothing about room.
+                let (had_room, has_room) = (before < cell.guarantee, after < cell.guarantee);
+                if had_room != has_room {
+                    let change = i32::from(has_room) - i32::from(had_room);
                     room += change;
-                    cell.leaves_with_room = cell.leaves_with_room.wrapping_add_signed(rooms.leaf[number]);
+                    if id == leaf {
+                        *leaf_room = change;
+                        rooms.changed = true;
+                    }
+                }
+                if rooms.changed {
+                    cell.leaves_with_room = cell.leaves_with_room.wrapping_add_signed(*leaf_room);
                 }
             }
             if id == ROOT {

@@ -116,16 +116,9 @@ impl Ledger {
     /// Whether plainly nothing stands against an asker: what is asked first, and is so of most.
     pub(crate) fn is_free(&self, at: PoolIndex, asker: &Asker<'_>) -> bool {
         let pool = self.pool_at(at);
-        if asker.leaf.unmade.is_some() || pool.spec.paused || !pool.claims.order.is_empty() || !pool.held.is_empty() {
-            return false;
-        }
-        let here = pool.node(asker.leaf.node);
-        let plain = asker.borrow && !here.inactive && !here.bounded;
-        let first = pool.spec.order == Order::Backfill || here.queue.order.is_empty();
-        plain
-            && first
-            && pool.has_room(asker.leaf.node, asker.ask)
-            && (!here.budgeted || self.budgets_against(at, asker.leaf.node, asker.ask).is_empty())
+        asker.leaf.unmade.is_none()
+            && pool.is_open(asker.leaf.node, asker.borrow, &asker.ask.0)
+            && (!pool.node(asker.leaf.node).budgeted || self.budgets_against(at, asker.leaf.node, asker.ask).is_empty())
     }
 
     /// Everything that stands against an asker just now, the one that decides first; or only that one.

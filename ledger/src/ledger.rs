@@ -11,15 +11,16 @@ use crate::config::{Budget, Calendar, Class, Enforce, Settings, Tenant};
 use crate::decision::{Amendment, Decision, Outcome, Refusal};
 use crate::dispatch::{Asker, Finding};
 use crate::entry::Entry;
+use crate::ids::IdMap;
 use crate::name::{Holder, Name, TenantPath};
-use crate::pool::{Ask, Cell, HELD_MAX, Leaf, NodeId, PoolState, ROOT, SLOTS_MAX, Slot, UNMADE, Unmade};
+use crate::pool::{Ask, Cell, HELD_MAX, Leaf, Node, NodeId, PoolState, ROOT, SLOTS_MAX, Slot, UNMADE, Unmade};
 use crate::queue::{Shape, TicketKey};
 use crate::reclaim::ClaimKey;
 use crate::request::{
     COUNT_MAX, End, Ended, Id, LABEL_BYTES_MAX, LABELS_MAX, Lease, PRIORITY_MAX, Reason, ReasonCode, Request, SPAN_MAX,
     State, Ticket,
 };
-use crate::requests::{Requests, TenantSerial};
+use crate::requests::{RequestKey, Requests, TenantSerial};
 use crate::time::Time;
 
 /// A pool's place in the ledger's table.
@@ -142,11 +143,11 @@ pub struct Ledger {
     pub(crate) by_path: Map<TenantPath, TenantIndex>,
     /// Tenants that go when they are empty.
     pub(crate) draining: BTreeSet<TenantPath>,
-    pub(crate) leases: Map<Id, LeaseRecord>,
-    pub(crate) tickets: Map<Id, TicketRecord>,
-    pub(crate) ended: Map<Id, Ended>,
-    /// By when they ended; with the tenant that asked.
-    pub(crate) endings: VecDeque<(Time, Id, TenantSerial)>,
+    pub(crate) leases: IdMap<LeaseRecord>,
+    pub(crate) tickets: IdMap<TicketRecord>,
+    pub(crate) ended: IdMap<Ended>,
+    /// By when they ended; with what they are known by.
+    pub(crate) endings: VecDeque<(Time, Id, RequestKey)>,
     /// Leases, tickets and ended requests by the callers' ids.
     pub(crate) requests: Requests,
     /// The serial of the next tenant.
@@ -177,9 +178,9 @@ impl Ledger {
             tenants: Vec::new(),
             by_path: Map::default(),
             draining: BTreeSet::new(),
-            leases: Map::default(),
-            tickets: Map::default(),
-            ended: Map::default(),
+            leases: IdMap::default(),
+            tickets: IdMap::default(),
+            ended: IdMap::default(),
             endings: VecDeque::new(),
             requests: Requests::default(),
             next_serial: 0,
@@ -216,6 +217,9 @@ impl Ledger {
             return Ok(known);
         }
         self.check_request(at, &leaf, request)?;
+        if let Some(allowed) = self.plainly(at, &leaf, request) {
+            return Ok(allowed);
+        }
         let resources = self.with_implied(at, &request.resources);
         check_total("resources", &resources, request.count)?;
         let ask = self.pool_at(at).ask_of(&resources, request.min_count);
@@ -413,8 +417,7 @@ impl Ledger {
             if !here.usable {
                 return Err(no_quota());
             }
-            let leaf = here.children.first().filter(|child| pool.node(**child).own).copied();
-            return Ok(Leaf::at(leaf.unwrap_or(node)));
+            return Ok(Leaf::at(here.own_child().unwrap_or(node)));
         }
         let no_tenant = || Refusal::NoTenant(tenant.clone());
         let parent = tenant.parent().filter(|parent| !parent.is_root()).ok_or_else(no_tenant)?;
@@ -472,13 +475,27 @@ impl Ledger {
         Unmade { parent, path, cells, inactive: above.inactive }
     }
 
+    /// What a caller's id stands for: where it was used again after what it stood for was forgotten, the last.
+    pub(crate) fn known_as(&self, tenant: TenantSerial, request: &str) -> Option<Id> {
+        let is_asked_for = |id: &Id| self.request(*id).is_some_and(|known| known.id.as_str() == request);
+        self.requests.candidates(RequestKey::of(tenant, request)).filter(is_asked_for).max()
+    }
+
+    /// What was asked for by a lease, a ticket or what ended.
+    fn request(&self, id: Id) -> Option<&Request> {
+        let lease = self.leases.get(&id).map(|record| &record.lease.request);
+        let ticket = || self.tickets.get(&id).map(|record| &record.ticket.request);
+        let request = lease.or_else(ticket).or_else(|| self.ended.get(&id).map(|ended| &ended.request))?;
+        Some(request)
+    }
+
     /// The answer to a request that was decided before.
     fn decided(&self, now: Time, leaf: &Leaf, at: PoolIndex, request: &Request) -> Result<Option<Decision>, Refusal> {
         if leaf.unmade.is_some() {
             return Ok(None);
         }
         let tenant = self.pool_at(at).node(leaf.node).serial;
-        let Some(id) = self.requests.get(tenant, request.id.as_str()) else { return Ok(None) };
+        let Some(id) = self.known_as(tenant, request.id.as_str()) else { return Ok(None) };
         let (known, earlier) = if let Some(record) = self.tickets.get(&id) {
             (State::Waiting, &record.ticket.request)
         } else if let Some(record) = self.leases.get(&id) {
@@ -561,11 +578,8 @@ impl Ledger {
     fn check_countable(&self, at: PoolIndex, resources: &Amounts, count: u32, ask: &Ask) -> Result<(), Refusal> {
         let pool = self.pool_at(at);
         let root = pool.node(ROOT);
-        // Most are far below anything that needs to be looked at.
-        let few = |slot: Slot, amount: i64| {
-            amount.saturating_mul(count.into()) <= FEW && root.cell(slot).now.usage <= HELD_MAX / 2
-        };
-        if ask.0.len() == resources.len() && ask.0.iter().all(|(slot, amount)| few(*slot, *amount)) {
+        let few = |(slot, amount): &(Slot, i64)| is_few(root, *slot, amount.saturating_mul(count.into()));
+        if ask.0.len() == resources.len() && ask.0.iter().all(few) {
             return Ok(());
         }
         let invalid = |why: String| Err(Refusal::Invalid { field: "resources", why });
@@ -601,6 +615,24 @@ impl Ledger {
         request.enforce.or(pool.node(start).enforce).unwrap_or(pool.spec.enforce)
     }
 
+    /// The answer to a request of which one climb tells that nothing stands against it: most are. None where it takes
+    /// more to tell.
+    fn plainly(&self, at: PoolIndex, leaf: &Leaf, request: &Arc<Request>) -> Option<Decision> {
+        let pool = self.pool_at(at);
+        let whole = leaf.unmade.is_none() && request.min_count == request.count;
+        if !whole || pool.node(leaf.node).budgeted {
+            return None;
+        }
+        let terms = pool.terms_of(&request.resources, request.count)?;
+        let root = pool.node(ROOT);
+        let few = |(slot, amount): &(Slot, i64)| is_few(root, *slot, *amount);
+        if !terms.as_slice().iter().all(few) || !pool.is_open(leaf.node, request.borrow, terms.as_slice()) {
+            return None;
+        }
+        let enforce = self.enforced(at, leaf, request);
+        Some(allow(Id(self.next_id), request, request.count, enforce))
+    }
+
     /// Decides on a request that is well-formed and new, whose amounts with what the pool adds, and in its terms, are
     /// these.
     #[expect(clippy::too_many_arguments, reason = "all that was found out about one request")]
@@ -619,9 +651,6 @@ impl Ledger {
         let key = TicketKey::new(now, request.priority, pool.spec.age_step, id);
         let asker =
             Asker { leaf, ask, borrow: request.borrow, waits: (now, id), key: Some(key), claim: None, own_claim: None };
-        let allow = |count: u32, observed: Option<ReasonCode>| {
-            Some(Entry::Admitted { id, request: Arc::clone(request), count, observed })
-        };
         let (findings, hopeless) = self.against(at, &asker, now);
         if findings.is_empty() {
             let count = if request.min_count == request.count {
@@ -631,15 +660,7 @@ impl Ledger {
                 let counts = request.min_count..=request.count;
                 self.most_of(at, &Asker { ask: &one, key: None, ..asker }, counts, now)
             };
-            return Decision {
-                outcome: Outcome::Allow,
-                id: Some(id),
-                known: None,
-                entry: allow(count, None),
-                reasons: Vec::new(),
-                would_be: None,
-                enforce,
-            };
+            return allow(id, request, count, enforce);
         }
         let denied = hopeless
             || !request.wait
@@ -665,15 +686,12 @@ impl Ledger {
                     enforce,
                 }
             }
-            Enforce::Warn | Enforce::Observe => Decision {
-                outcome: Outcome::Allow,
-                id: Some(id),
-                known: None,
-                entry: allow(request.count, reasons.first().map(|reason| reason.code)),
-                reasons,
-                would_be: Some(outcome),
-                enforce,
-            },
+            Enforce::Warn | Enforce::Observe => {
+                let observed = reasons.first().map(|reason| reason.code);
+                let entry = Entry::Admitted { id, request: Arc::clone(request), count: request.count, observed };
+                let would_be = Some(outcome);
+                Decision { entry: Some(entry), reasons, would_be, ..allow(id, request, request.count, enforce) }
+            }
         }
     }
 
@@ -764,6 +782,24 @@ impl Ledger {
     pub(crate) fn is_empty_tenant(&self, path: &TenantPath) -> bool {
         self.tenant_index(path.as_str()).is_none_or(|index| self.holding(index) == 0)
     }
+}
+
+/// A request is allowed, and nothing stands against it.
+fn allow(id: Id, request: &Arc<Request>, count: u32, enforce: Enforce) -> Decision {
+    Decision {
+        outcome: Outcome::Allow,
+        id: Some(id),
+        known: None,
+        entry: Some(Entry::Admitted { id, request: Arc::clone(request), count, observed: None }),
+        reasons: Vec::new(),
+        would_be: None,
+        enforce,
+    }
+}
+
+/// Whether an amount is so far below all that can be counted that nothing more needs to be looked at.
+fn is_few(root: &Node, slot: Slot, amount: i64) -> bool {
+    amount <= FEW && root.cell(slot).now.usage <= HELD_MAX / 2
 }
 
 fn invalid(field: &'static str, error: &dyn std::fmt::Display) -> Refusal {

@@ -22,6 +22,7 @@ mod decision;
 mod dispatch;
 mod entry;
 mod hold;
+mod ids;
 mod ledger;
 mod memo;
 mod name;
@@ -37,6 +38,7 @@ mod share;
 mod snapshot;
 mod time;
 mod tree;
+mod victims;
 mod views;
 
 pub use amount::{AMOUNT_MAX, Amount, Amounts, AmountsError, Level, Levels, RESOURCES_MAX, WHOLE};

@@ -8,22 +8,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::amount::{AMOUNT_MAX, Amounts};
+use crate::amount::{AMOUNT_MAX, Amount, Amounts};
 use crate::average::Average;
 use crate::bundle::Bundles;
 use crate::burst::BurstState;
-use crate::config::{Burst, Enforce, Pool, ShareOf};
+use crate::config::{Burst, Enforce, Order, Pool, ShareOf};
 use crate::dispatch::{Candidate, Rank};
 use crate::hold::{Hold, Standers};
 use crate::ledger::TenantIndex;
 use crate::memo::Memo;
 use crate::name::{Resource, TenantPath};
 use crate::queue::{Queue, Shapes};
-use crate::reclaim::{Claims, VictimKey};
+use crate::reclaim::Claims;
 use crate::request::Id;
 use crate::requests::TenantSerial;
 use crate::share::Share;
 use crate::time::Time;
+use crate::victims::Victims;
 
 /// A node of a pool's tree; 0 is the root.
 pub(crate) type NodeId = u32;
@@ -54,6 +55,27 @@ impl Ask {
     /// Of `count` times as many instances.
     pub(crate) fn times(&self, count: u32) -> Self {
         Self(self.0.iter().map(|(slot, amount)| (*slot, amount.saturating_mul(i64::from(count)))).collect())
+    }
+}
+
+/// The same of a few resources, where it is needed for a moment only.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terms {
+    few: [(Slot, i64); CLIMB],
+    len: usize,
+}
+
+impl Terms {
+    /// Adds a resource; none where nothing is asked of it, or there is no room for it.
+    fn push(&mut self, slot: Slot, amount: Amount, count: u32) -> Option<()> {
+        let term = self.few.get_mut(self.len).filter(|_| amount > 0)?;
+        *term = (slot, (amount as i64).saturating_mul(count.into()));
+        self.len += 1;
+        Some(())
+    }
+
+    pub(crate) fn as_slice(&self) -> &[(Slot, i64)] {
+        self.few.get(..self.len).unwrap_or(&[])
     }
 }
 
@@ -110,8 +132,8 @@ impl Cell {
 
 /// One node of a pool's tree: the pool, a tenant, or the child that stands for an inner tenant's own requests.
 ///
-/// What every admission and release looks at comes first, in this order: two lines of the processor's cache, and the
-/// beginning of a third. With many tenants what a decision costs is how many lines it fetches.
+/// What every admission and release looks at comes first, in this order: two lines of the processor's cache, of which a
+/// question takes the first alone. With many tenants what a decision costs is how many lines it fetches.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Node {
@@ -120,8 +142,8 @@ pub(crate) struct Node {
     pub(crate) place: u32,
     /// The least `max_priority` here and above.
     pub(crate) max_priority: i32,
-    /// None for the pool itself.
-    pub(crate) tenant: Option<TenantIndex>,
+    /// The child that stands for an inner tenant's own requests; [`UNMADE`] where there is none.
+    pub(crate) own_child: NodeId,
     pub(crate) serial: TenantSerial,
     /// The child that stands for an inner tenant's own requests.
     pub(crate) own: bool,
@@ -139,11 +161,14 @@ pub(crate) struct Node {
     pub(crate) held_here: bool,
     /// It has so many children that they are taken in bundles.
     pub(crate) wide: bool,
+    /// Something in the subtree is not lendable.
+    pub(crate) stiff: bool,
     /// As said here or by the nearest above.
     pub(crate) enforce: Option<Enforce>,
     pub(crate) cells: Vec<Cell>,
-    /// By path, the one for own requests first.
-    pub(crate) children: Vec<NodeId>,
+
+    /// Of a leaf: leases that may be taken back, the first to go first.
+    pub(crate) victims: Victims,
     /// Grows with every change in the subtree.
     pub(crate) stamp: u64,
     /// Leases in the subtree.
@@ -154,9 +179,11 @@ pub(crate) struct Node {
     pub(crate) room: u32,
     /// Nodes in the subtree, itself included, that have such room.
     pub(crate) roomy: u32,
-    /// Of a leaf: leases that may be taken back, the first to go first.
-    pub(crate) victims: BTreeSet<VictimKey>,
 
+    /// None for the pool itself.
+    pub(crate) tenant: Option<TenantIndex>,
+    /// By path, the one for own requests first.
+    pub(crate) children: Vec<NodeId>,
     /// Tickets in the subtree.
     pub(crate) waiting: u64,
     /// Of the tickets in the subtree, the one that waits longest.
@@ -167,8 +194,6 @@ pub(crate) struct Node {
     /// Holds in the subtree.
     pub(crate) holds: u32,
     pub(crate) bundles: Bundles,
-    /// Something in the subtree is not lendable.
-    pub(crate) stiff: bool,
     /// A budget or a bounded burst is in the subtree or above it: what it would put forward changes with time.
     pub(crate) varied: bool,
     /// What the plans hold, of all claims and of owners' alone; kept while something in the subtree is marked.
@@ -196,6 +221,7 @@ impl Node {
             path,
             tenant: None,
             serial: TenantSerial::default(),
+            own_child: UNMADE,
             own,
             children: Vec::new(),
             weight: 1000,
@@ -229,10 +255,15 @@ impl Node {
             reclaiming: 0,
             marked: 0,
             claimed: BTreeMap::new(),
-            victims: BTreeSet::new(),
+            victims: Victims::default(),
             queue: Queue::default(),
             hold: None,
         }
+    }
+
+    /// The child that stands for an inner tenant's own requests.
+    pub(crate) fn own_child(&self) -> Option<NodeId> {
+        (self.own_child != UNMADE).then_some(self.own_child)
     }
 
     /// Resources in which the plan of owners' claims leaves room in its guarantee.
@@ -293,14 +324,23 @@ impl Node {
     }
 
     pub(crate) fn cell_mut(&mut self, slot: Slot) -> &mut Cell {
-        let at = usize::from(slot);
-        if self.cells.len() <= at {
-            self.cells.resize(at + 1, Cell::EMPTY);
-            if self.marked > 0 {
-                self.plans.resize(at + 1, [Tally::default(); 2]);
-            }
+        &mut self.cells_to(slot)[usize::from(slot)]
+    }
+
+    /// The cells of all resources, at least up to this one.
+    pub(crate) fn cells_to(&mut self, top: Slot) -> &mut [Cell] {
+        if self.cells.len() <= usize::from(top) {
+            self.widen(usize::from(top) + 1);
         }
-        &mut self.cells[at]
+        &mut self.cells
+    }
+
+    #[cold]
+    fn widen(&mut self, slots: usize) {
+        self.cells.resize(slots, Cell::EMPTY);
+        if self.marked > 0 {
+            self.plans.resize(slots, [Tally::default(); 2]);
+        }
     }
 }
 
@@ -439,6 +479,18 @@ pub(crate) struct PoolState {
     pub(crate) observed_length: Option<u64>,
 }
 
+/// The place of a resource among those of the greatest names, which are what is left after it.
+#[inline(never)]
+fn skip_to(rest: &mut &[(Resource, Slot)], name: &Resource) -> Option<Slot> {
+    let at = match rest {
+        [_, (next, _), ..] if next == name => 1,
+        _ => rest.binary_search_by(|(known, _)| known.cmp(name)).ok()?,
+    };
+    let slot = rest[at].1;
+    *rest = &rest[at + 1..];
+    Some(slot)
+}
+
 impl PoolState {
     pub(crate) fn node(&self, node: NodeId) -> &Node {
         &self.nodes[node as usize]
@@ -449,30 +501,41 @@ impl PoolState {
         Some(self.slots[at].1)
     }
 
-    /// The place of a resource; `from` is where the one before it by name was found.
-    ///
-    /// Names are asked for in their order, and mostly the next that is asked for is the next that is known.
-    fn slot_from(&self, from: &mut usize, name: &Resource) -> Option<Slot> {
-        let rest = self.slots.get(*from..)?;
-        let at = match rest {
-            [(next, _), ..] if next == name => 0,
-            [_, (next, _), ..] if next == name => 1,
-            _ => rest.binary_search_by(|(known, _)| known.cmp(name)).ok()?,
-        };
-        *from += at + 1;
-        Some(rest[at].1)
+    /// The places of resources, in the order of names; none for those that are not known.
+    fn places<'a>(&'a self, resources: &'a Amounts) -> impl Iterator<Item = (Option<Slot>, Amount)> + 'a {
+        let mut rest = self.slots.as_slice();
+        resources.iter().map(move |(name, amount)| match rest {
+            // Mostly the next that is asked for is the next that is known.
+            [(next, slot), after @ ..] if next == name => {
+                rest = after;
+                (Some(*slot), amount)
+            }
+            _ => (skip_to(&mut rest, name), amount),
+        })
     }
 
     /// What so many instances ask for. A resource that the pool does not know binds nobody, and is left out.
     pub(crate) fn ask_of(&self, resources: &Amounts, count: u32) -> Ask {
         let mut ask = Vec::with_capacity(resources.len());
-        let mut from = 0;
-        for (name, amount) in resources.iter() {
-            if let Some(slot) = self.slot_from(&mut from, name).filter(|_| amount > 0) {
+        for (slot, amount) in self.places(resources) {
+            if let Some(slot) = slot.filter(|_| amount > 0) {
                 ask.push((slot, (amount as i64).saturating_mul(count.into())));
             }
         }
         Ask(ask.into())
+    }
+
+    /// What so many instances ask for, with what the pool adds, in no order; none where a resource is not known, nothing
+    /// is asked of it, or they are too many.
+    pub(crate) fn terms_of(&self, resources: &Amounts, count: u32) -> Option<Terms> {
+        let mut terms = Terms::default();
+        for (slot, amount) in self.places(resources) {
+            terms.push(slot?, amount, count)?;
+        }
+        for (name, amount) in self.spec.implied.iter().filter(|(name, _)| resources.get(name.as_str()).is_none()) {
+            terms.push(self.slot(name.as_str())?, amount, count)?;
+        }
+        Some(terms)
     }
 
     /// Counts resources that a lease or a ticket of so many instances names, and says what it asks for.
@@ -585,9 +648,19 @@ impl PoolState {
         ControlFlow::Continue(())
     }
 
+    /// Whether one look is enough to tell that nothing but a budget stands against what a leaf asks for.
+    pub(crate) fn is_open(&self, leaf: NodeId, borrow: bool, ask: &[(Slot, i64)]) -> bool {
+        if self.spec.paused || !self.claims.order.is_empty() || !self.held.is_empty() {
+            return false;
+        }
+        let here = self.node(leaf);
+        let first = self.spec.order == Order::Backfill || here.queue.order.is_empty();
+        borrow && !here.inactive && !here.bounded && first && self.has_room(leaf, ask)
+    }
+
     /// Whether what is asked for stays within every limit from a node up.
-    pub(crate) fn has_room(&self, leaf: NodeId, ask: &Ask) -> bool {
-        ask.0.chunks(CLIMB).all(|some| self.has_room_for(leaf, some))
+    pub(crate) fn has_room(&self, leaf: NodeId, ask: &[(Slot, i64)]) -> bool {
+        ask.chunks(CLIMB).all(|some| self.has_room_for(leaf, some))
     }
 
     fn has_room_for(&self, leaf: NodeId, ask: &[(Slot, i64)]) -> bool {
@@ -599,11 +672,15 @@ impl PoolState {
         let mut id = leaf;
         loop {
             let node = self.node(id);
-            for (number, (slot, _)) in ask.iter().enumerate() {
-                let cell = node.cell(*slot);
+            for (raise, (slot, _)) in raises.iter_mut().zip(ask) {
+                // Where it has no cell nothing bounds it.
+                let Some(cell) = node.cells.get(usize::from(*slot)) else { continue };
                 let before = cell.now.inner;
-                let after = (before + raises[number]).max(cell.unlendable);
-                raises[number] = after - before.max(cell.unlendable);
+                let mut after = before + *raise;
+                if node.stiff {
+                    after = after.max(cell.unlendable);
+                    *raise = after - before.max(cell.unlendable);
+                }
                 if after > cell.limit {
                     return false;
                 }
@@ -703,5 +780,19 @@ impl PoolState {
             share = share.max(one);
         }
         share
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::{Cell, Node};
+
+    /// What comes first in a node is what is looked at most: this fails where a field has pushed it apart.
+    #[test]
+    fn a_question_takes_one_line_of_a_node_and_a_change_two() {
+        assert_eq!(offset_of!(Node, cells) + size_of::<Vec<Cell>>(), 64);
+        assert_eq!((offset_of!(Node, victims), offset_of!(Node, tenant)), (64, 128));
     }
 }

@@ -1,6 +1,5 @@
 //! What is posted: the only thing that changes a ledger, and cannot fail.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,18 +14,21 @@ use crate::ledger::{
 use crate::name::{Holder, TenantPath};
 use crate::pool::{Ask, Leaf, NodeId, PoolState, ROOT, Set, Slot};
 use crate::queue::{Shape, TicketKey};
-use crate::reclaim::{Claim, ClaimKey, VictimKey};
+use crate::reclaim::{Claim, ClaimKey};
 use crate::request::{End, Ended, Id, Lease, ReasonCode, Request, Ticket};
-use crate::requests::TenantSerial;
+use crate::requests::{RequestKey, TenantSerial};
 use crate::time::Time;
 use crate::tree::Ground;
+use crate::victims::victim_key;
+
+/// Of what is to be forgotten, so much goes whenever something ends: more than comes.
+const FORGOTTEN_AT_ONCE: usize = 2;
 
 impl Ledger {
     /// Applies an entry. It must be one that a question answered with, in the state that the question was asked in;
     /// of what is not there (any more) an entry says nothing, and changes nothing.
     pub fn post(&mut self, now: Time, entry: &Entry) {
         self.posted += 1;
-        self.forget(now);
         // A queued ticket tries at once: when claims have been judged, and before anything else.
         if !matches!(entry, Entry::ClaimDropped { .. } | Entry::ClaimExtended { .. }) {
             self.pools.iter_mut().for_each(|pool| pool.fresh = None);
@@ -129,15 +131,17 @@ impl Ledger {
         node.budgeted || node.bounded || pool.spec.order == Order::Strict || !borrows
     }
 
+    /// Forgets what ended long ago: a little whenever something ends, so that after an idle hour nobody waits for all of it
+    /// to go.
     fn forget(&mut self, now: Time) {
-        while let Some((at, id, tenant)) = self.endings.front().copied() {
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            let Some((at, id, key)) = self.endings.front().copied() else { break };
             if at.after(self.settings.remember) > now && self.endings.len() <= ENDED_MAX {
                 break;
             }
             self.endings.pop_front();
-            if let Some(ended) = self.ended.remove(&id) {
-                self.requests.remove(tenant, ended.request.id.as_str(), id);
-            }
+            self.ended.remove(&id);
+            self.requests.remove(key, id);
         }
     }
 
@@ -208,6 +212,10 @@ impl Ledger {
 
     /// Takes a ticket out of its queue, with its claim and its hold.
     fn leave_ticket(&mut self, id: Id) -> Option<TicketRecord> {
+        // What ends mostly is a lease.
+        if !self.tickets.contains_key(&id) {
+            return None;
+        }
         self.lose_hold(id);
         self.drop_claim(id, false);
         let record = self.tickets.remove(&id)?;
@@ -418,8 +426,9 @@ impl Ledger {
         if let Some(holder) = &holder {
             self.leave_holder(id, holder);
         }
+        self.endings.push_back((now, id, RequestKey::of(tenant, request.id.as_str())));
         self.ended.insert(id, Ended { id, request, end, admitted, at: now });
-        self.endings.push_back((now, id, tenant));
+        self.forget(now);
     }
 
     fn leave_lease(&mut self, now: Time, id: Id) -> Option<LeaseRecord> {
@@ -602,7 +611,7 @@ impl Ledger {
         if !place.own {
             return Some(node);
         }
-        pool.node(node).children.first().copied().filter(|child| pool.node(*child).own)
+        pool.node(node).own_child()
     }
 
     // Holds.
@@ -712,7 +721,7 @@ impl Ledger {
         }
         let node = self.pools[at].node(leaf);
         let (index, made) = (node.tenant, node.made);
-        self.requests.insert(node.serial, request.id.clone(), id);
+        self.requests.insert(RequestKey::of(node.serial, request.id.as_str()), id);
         let mut next = index.filter(|_| made);
         while let Some(index) = next {
             let Some(tenant) = &mut self.tenants[index as usize] else { break };
@@ -859,11 +868,11 @@ impl Ledger {
     }
 
     fn resume(&mut self, now: Time) {
-        let leases: Vec<Id> = self.leases.keys().copied().collect();
+        let leases: Vec<Id> = self.leases.keys().collect();
         for id in leases {
             self.prolong(now, id);
         }
-        let tickets: Vec<Id> = self.tickets.keys().copied().collect();
+        let tickets: Vec<Id> = self.tickets.keys().collect();
         for id in tickets {
             self.hear(now, id, None);
         }
@@ -890,12 +899,6 @@ fn count_claimed(pool: &mut PoolState, claim: &Claim, sign: i32) {
             }
         }
     }
-}
-
-/// A lease's place among those that may be taken back; none where it may not.
-pub(crate) fn victim_key(lease: &Lease) -> Option<VictimKey> {
-    let may = lease.observed.is_none() && lease.request.borrow && lease.deadline.is_none();
-    may.then_some((lease.request.priority, Reverse(lease.admitted), Reverse(lease.arrived), Reverse(lease.id)))
 }
 
 /// When a lease ends unless its holder is heard.

@@ -238,8 +238,7 @@ impl Ledger {
     fn stands(&self, pool: &Name, tenant: &TenantPath) -> Option<(usize, NodeId)> {
         let at = self.pool_index(pool.as_str())?;
         let node = self.pools[at].of_tenant[*self.by_path.get(tenant)? as usize]?;
-        let own = self.pools[at].node(node).children.first().filter(|child| self.pools[at].node(**child).own);
-        Some((at, own.copied().unwrap_or(node)))
+        Some((at, self.pools[at].node(node).own_child().unwrap_or(node)))
     }
 }
 

@@ -18,9 +18,6 @@ use crate::time::Time;
 /// Claims, or victims, up to which what the book says is found out the long way too where that is checked.
 const CHECKED_MAX: usize = 32;
 
-/// A lease's place among those of its leaf that may be taken back: the lowest priority, then the youngest.
-pub(crate) type VictimKey = (i32, Reverse<Time>, Reverse<Time>, Reverse<Id>);
-
 /// A claim's place in the order of claims: owners' first, then by age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ClaimKey {
@@ -313,7 +310,7 @@ impl Ledger {
     /// The lease of a leaf that gives way: of the lowest priority, then the youngest.
     fn give_lease(&self, at: PoolIndex, leaf: NodeId, slots: &[Slot], taken: &[Id], now: Time) -> Option<Id> {
         let pool = self.pool_at(at);
-        pool.node(leaf).victims.iter().map(|(_, _, _, Reverse(id))| *id).find(|id| {
+        pool.node(leaf).victims.iter().find(|id| {
             let record = &self.leases[id];
             record.lease.admitted.after(pool.spec.min_runtime) <= now
                 && slots.iter().any(|slot| record.ask.of(*slot) > 0)

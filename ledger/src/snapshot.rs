@@ -9,13 +9,13 @@ use crate::config::{Class, Pool, Settings, Tenant};
 use crate::entry::{Guarantee, Place};
 use crate::hold::Hold;
 use crate::ledger::{LeaseRecord, Ledger, TicketRecord, Timer};
-use crate::name::{Name, Resource, TenantPath};
+use crate::name::{Name, Resource};
 use crate::pool::{Ask, NodeId, PoolState, Slot};
 use crate::post::take_claim;
 use crate::queue::{Shape, TicketKey};
 use crate::reclaim::{Claim, ClaimKey};
-use crate::request::{Ended, Id, Lease, Ticket};
-use crate::requests::TenantSerial;
+use crate::request::{Ended, Id, Lease, Request, Ticket};
+use crate::requests::{RequestKey, TenantSerial};
 use crate::time::Time;
 
 /// A ledger as it is kept between runs: what was posted, without what follows from it.
@@ -248,7 +248,7 @@ impl Ledger {
         // Where leases and tickets stand is found as the trees are grown.
         for (lease, charged) in snapshot.leases {
             let id = lease.id;
-            ledger.know(&lease.request.tenant, lease.request.id.clone(), id);
+            ledger.know(&lease.request, id);
             if let Some(holder) = &lease.holder {
                 ledger.holders.entry(holder.clone()).or_default().insert(id);
             }
@@ -258,7 +258,7 @@ impl Ledger {
         }
         for TicketSnapshot { ticket, rank, turned } in snapshot.tickets {
             let (id, arrived, borrow) = (ticket.id, ticket.arrived, ticket.request.borrow);
-            ledger.know(&ticket.request.tenant, ticket.request.id.clone(), id);
+            ledger.know(&ticket.request, id);
             if let Some(holder) = &ticket.holder {
                 ledger.holders.entry(holder.clone()).or_default().insert(id);
             }
@@ -275,8 +275,8 @@ impl Ledger {
             ledger.tickets.insert(id, record);
         }
         for ended in snapshot.ended {
-            let tenant = ledger.know(&ended.request.tenant, ended.request.id.clone(), ended.id);
-            ledger.endings.push_back((ended.at, ended.id, tenant));
+            let key = ledger.know(&ended.request, ended.id);
+            ledger.endings.push_back((ended.at, ended.id, key));
             ledger.ended.insert(ended.id, ended);
         }
         (ledger.next_id, ledger.posted) = (snapshot.next_id, snapshot.posted);
@@ -286,13 +286,16 @@ impl Ledger {
     }
 
     /// An id is known from now on, where its tenant is still there.
-    fn know(&mut self, tenant: &TenantPath, request: crate::name::RequestId, id: Id) -> TenantSerial {
-        let index = self.by_path.get(tenant).copied();
+    fn know(&mut self, request: &Request, id: Id) -> RequestKey {
+        let index = self.by_path.get(&request.tenant).copied();
+        let tenant = index.and_then(|index| self.tenant_at(index));
         // Nobody has the serial of one that is gone.
-        let Some(tenant) = index.and_then(|index| self.tenant_at(index)) else { return TenantSerial(u64::MAX) };
-        let serial = tenant.serial;
-        self.requests.insert(serial, request, id);
-        serial
+        let serial = tenant.map_or(TenantSerial(u64::MAX), |tenant| tenant.serial);
+        let key = RequestKey::of(serial, request.id.as_str());
+        if tenant.is_some() {
+            self.requests.insert(key, id);
+        }
+        key
     }
 
     pub(crate) fn pool_snapshot(&self, pool: &PoolState) -> PoolSnapshot {

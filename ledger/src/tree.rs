@@ -174,7 +174,7 @@ impl Ground<'_> {
             own.bounded = above.bounded;
             own.enforce = above.enforce;
             (own.max_priority, own.made) = (above.max_priority, above.made);
-            self.attach(pool, id, own);
+            pool.nodes[id as usize].own_child = self.attach(pool, id, own);
         }
         id
     }

@@ -67,7 +67,7 @@ impl Ledger {
     /// The lease or ticket of a request, by the caller's id for it.
     pub fn find(&self, tenant: &TenantPath, request_id: &str) -> Option<Id> {
         let index = self.by_path.get(tenant)?;
-        self.requests.get(self.tenant_at(*index)?.serial, request_id)
+        self.known_as(self.tenant_at(*index)?.serial, request_id)
     }
 
     /// Leases and tickets of a holder, by number.
