@@ -213,6 +213,7 @@ impl Ledger {
     /// Asks whether a request may start. The same request again is answered by where it stands.
     pub fn admit(&self, now: Time, request: &Arc<Request>) -> Result<Decision, Refusal> {
         let (at, leaf) = self.place(request)?;
+        self.pool_at(at).announce(&leaf);
         if let Some(known) = self.decided(now, &leaf, at, request)? {
             return Ok(known);
         }

@@ -29,6 +29,7 @@ mod name;
 mod page;
 mod pool;
 mod post;
+mod prefetch;
 mod queue;
 mod rebuild;
 mod reclaim;

@@ -18,6 +18,7 @@ use crate::hold::{Hold, Standers};
 use crate::ledger::TenantIndex;
 use crate::memo::Memo;
 use crate::name::{Resource, TenantPath};
+use crate::prefetch::prefetch;
 use crate::queue::{Queue, Shapes};
 use crate::reclaim::Claims;
 use crate::request::Id;
@@ -259,6 +260,11 @@ impl Node {
             queue: Queue::default(),
             hold: None,
         }
+    }
+
+    /// The counters of the first resources will be looked at soon.
+    fn announce_cells(&self) {
+        self.cells.iter().take(CLIMB / 2).for_each(prefetch);
     }
 
     /// The child that stands for an inner tenant's own requests.
@@ -646,6 +652,15 @@ impl PoolState {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// A leaf will be looked at soon, and changed: memory is asked for it while other things are seen to. With many tenants
+    /// that is a tenth of what a decision takes.
+    pub(crate) fn announce(&self, leaf: &Leaf) {
+        let Some(node) = self.nodes.get(leaf.node as usize) else { return };
+        prefetch(&self.nodes[node.parent as usize]);
+        node.announce_cells();
+        node.victims.announce();
     }
 
     /// Whether one look is enough to tell that nothing but a budget stands against what a leaf asks for.

@@ -37,17 +37,20 @@ impl RequestKey {
     }
 }
 
+/// By hash; with the tenant, so that others' need not be looked at.
+type Part = HashMap<u64, (TenantSerial, Id), AsItIs>;
+
 /// What may be known by tenant and the caller's id.
 #[derive(Clone, Debug)]
 pub(crate) struct Requests {
-    parts: Box<[HashMap<u64, (TenantSerial, Id), AsItIs>]>,
+    parts: Box<[Part]>,
     /// Those whose hash another one has, too.
     others: BTreeSet<(RequestKey, Id)>,
 }
 
 impl Default for Requests {
     fn default() -> Self {
-        Self { parts: vec![HashMap::default(); PARTS].into(), others: BTreeSet::new() }
+        Self { parts: vec![Part::default(); PARTS].into(), others: BTreeSet::new() }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
+use crate::prefetch::prefetch;
 use crate::request::{Id, Lease};
 use crate::time::Time;
 
@@ -31,6 +32,15 @@ impl Default for Victims {
 }
 
 impl Victims {
+    /// One is about to come.
+    pub(crate) fn announce(&self) {
+        if let Self::Few(row) = self
+            && let Some(last) = row.last()
+        {
+            prefetch(last);
+        }
+    }
+
     /// Takes one in, once.
     pub(crate) fn insert(&mut self, key: VictimKey) {
         match self {
