@@ -25,7 +25,7 @@ use super::clock::Clock;
 use super::error::{EngineError, Outage};
 use super::health::{Health, StoreHealth};
 use super::hub::Hub;
-use super::log::Batch;
+use super::log::{Batch, Log};
 use super::metrics::Metrics;
 use super::places::Places;
 use super::settings::{Durability, EngineSettings};
@@ -101,8 +101,12 @@ impl Cell {
         let Beginning { ledger, posted, time, ledger_origin } = beginning;
         let shown = |ledger| Shown { ledger, sequence: posted, time };
         let mirror = Mirror::new(shown(ledger.clone()), shown(ledger.clone()));
+        let log = match settings.durability {
+            Durability::Journaled | Durability::Relaxed => Log::new(posted),
+            Durability::Forgotten => Log::forgotten(posted),
+        };
         Self {
-            writer: Mutex::new(Writer::new(ledger, posted, time, clock.jumps(), ledger_origin)),
+            writer: Mutex::new(Writer::new(ledger, log, time, clock.jumps(), ledger_origin)),
             name,
             settings,
             clock,
@@ -160,16 +164,21 @@ impl Cell {
     }
 
     /// Lets go of the lock, and wakes those for whom there is something to do.
-    pub(super) fn leave(&self, writer: MutexGuard<'_, Writer>, before: u64) {
+    pub(super) fn leave(&self, mut writer: MutexGuard<'_, Writer>, before: u64) {
         let posted = writer.log.posted != before;
         let oversleeps = writer.oversleeps();
         self.posted.store(writer.log.posted, Ordering::Release);
         drop(writer);
         if posted {
-            self.commit_ready.notify_one();
-            if self.settings.durability == Durability::Relaxed {
-                self.publish_ready.notify_one();
-            }
+            match self.settings.durability {
+                // What is to be published is cut by the committer.
+                Durability::Journaled => self.commit_ready.notify_one(),
+                Durability::Relaxed => {
+                    self.commit_ready.notify_one();
+                    self.publish_ready.notify_one()
+                }
+                Durability::Forgotten => self.publish_ready.notify_one(),
+            };
         }
         if oversleeps {
             self.timer.notify_one();
@@ -196,7 +205,7 @@ impl Cell {
     /// Waits until what was decided up to `sequence` may be told.
     pub(super) async fn answerable(&self, sequence: u64) -> Result<(), EngineError> {
         match self.settings.durability {
-            Durability::Relaxed => Ok(()),
+            Durability::Relaxed | Durability::Forgotten => Ok(()),
             Durability::Journaled => match self.durable.reach(sequence).await {
                 Ok(()) => Ok(()),
                 Err(headgate_sync::Interrupted) => Err(self.outage()),
@@ -217,7 +226,7 @@ impl Cell {
     /// How far what was decided may have been told to anybody.
     pub(super) fn answered(&self) -> u64 {
         match self.settings.durability {
-            Durability::Relaxed => self.posted.load(Ordering::Acquire),
+            Durability::Relaxed | Durability::Forgotten => self.posted.load(Ordering::Acquire),
             Durability::Journaled => self.durable.reached(),
         }
     }

@@ -47,6 +47,8 @@ pub(super) struct Log {
     pub(super) durable: u64,
     /// Nothing more is committed.
     pub(super) over: bool,
+    /// Nothing is ever written down.
+    forgotten: bool,
 }
 
 impl Log {
@@ -54,9 +56,19 @@ impl Log {
         Self { posted, durable: posted, ..Self::default() }
     }
 
+    /// The log of a cell of which nothing is ever written down.
+    pub(super) fn forgotten(posted: u64) -> Self {
+        Self { forgotten: true, ..Self::new(posted) }
+    }
+
     pub(super) fn push(&mut self, record: Record) {
-        let bytes = about_bytes(&record);
         self.posted += 1;
+        if self.forgotten {
+            self.durable = self.posted;
+            self.open.push(record);
+            return;
+        }
+        let bytes = about_bytes(&record);
         self.open_bytes += bytes;
         self.unjournaled += bytes;
         self.since_mark += bytes;
@@ -79,7 +91,9 @@ impl Log {
         let bytes = std::mem::take(&mut self.open_bytes);
         let first = self.posted + 1 - records.len() as u64;
         let batch = Arc::new(Batch { first, records, bytes });
-        self.to_commit.push_back(batch.clone());
+        if !self.forgotten {
+            self.to_commit.push_back(batch.clone());
+        }
         self.to_publish.push_back(batch);
     }
 

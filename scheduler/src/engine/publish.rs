@@ -57,7 +57,12 @@ impl Publisher {
     pub(super) fn run(mut self) {
         let cell = self.cell.clone();
         let _over = NothingIsPublished(cell.clone());
-        let relaxed = cell.settings.durability == Durability::Relaxed;
+        // Whether it waits until a batch is durable, before it shows it, and whether it tells of it only then.
+        let (waits, later) = match cell.settings.durability {
+            Durability::Journaled => (true, false),
+            Durability::Relaxed => (false, true),
+            Durability::Forgotten => (false, false),
+        };
         let mut owed: Option<Arc<Batch>> = None;
         'batches: loop {
             // The copy that is hidden now lacks what was shown last.
@@ -66,19 +71,23 @@ impl Publisher {
                 repeat(&mut hidden, &batch);
             }
             let batch = loop {
-                match self.next(relaxed) {
+                match self.next(!waits, later) {
                     Next::Batch(batch) => break batch,
                     Next::Durable(last) => self.tell(last),
                     Next::Over => break 'batches,
                 }
             };
             self.post(&mut hidden, &batch);
-            if !relaxed && !self.wait_until_durable(batch.last()) {
+            if waits && !self.wait_until_durable(batch.last()) {
                 break;
+            }
+            if !waits && !later {
+                // It is as durable as it will ever be.
+                cell.durable.advance(batch.last());
             }
             hidden.show();
             cell.published.advance(batch.last());
-            if !relaxed {
+            if !later {
                 self.tell(batch.last());
             }
             if batch.records.last().is_some_and(|record| is_mark(&record.what)) {
@@ -88,19 +97,23 @@ impl Publisher {
         }
     }
 
-    fn next(&self, relaxed: bool) -> Next {
+    /// What there is to do next. Where nobody waits for the store it `cuts` batches itself; what is told `later` is told when
+    /// it is durable.
+    fn next(&self, cuts: bool, later: bool) -> Next {
         let cell = &self.cell;
         let mut writer = cell.writer.lock();
         loop {
-            if relaxed && writer.log.is_open() {
+            if cuts && writer.log.is_open() {
                 // Nobody waits for the store here. Marks are the committer's to set.
                 writer.log.cut();
-                cell.commit_ready.notify_one();
+                if later {
+                    cell.commit_ready.notify_one();
+                }
             }
             if let Some(batch) = writer.log.take_to_publish() {
                 return Next::Batch(batch);
             }
-            if relaxed && writer.log.durable > cell.hub.told() {
+            if later && writer.log.durable > cell.hub.told() {
                 return Next::Durable(writer.log.durable);
             }
             if writer.log.over {

@@ -10,6 +10,9 @@ pub enum Durability {
     Journaled,
     /// At once; what the store has not yet taken is lost in a crash.
     Relaxed,
+    /// At once, and it is never written down: the process ends, and all is forgotten. There is no journal to keep up with, and
+    /// nothing to make snapshots of.
+    Forgotten,
 }
 
 /// What becomes of decisions when the store fails.

@@ -31,8 +31,9 @@ pub(super) struct Writer {
     pub(super) standing: Standing,
     /// The time of what is asked and posted just now. It never goes back.
     pub(super) now: Time,
-    /// When something is due next.
+    /// When something is due next; found out anew when that is asked, where something was posted since.
     due_at: Option<Time>,
+    due_is_stale: bool,
     /// Until when the timer sleeps.
     armed: Time,
     /// The timer has been sent away because there was no room, and wants to be told when there is.
@@ -42,13 +43,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(ledger: Ledger, posted: u64, now: Time, jumps: u64, ledger_origin: Arc<Origin>) -> Self {
+    pub(super) fn new(ledger: Ledger, log: Log, now: Time, jumps: u64, ledger_origin: Arc<Origin>) -> Self {
         Self {
             ledger,
-            log: Log::new(posted),
+            log,
             standing: Standing::Serving,
             now,
             due_at: Some(now),
+            due_is_stale: false,
             armed: Time::NEVER,
             timer_waits: false,
             jumps,
@@ -58,12 +60,14 @@ impl Writer {
 
     /// Lets time come to what the clock says, and posts what is due by then.
     pub(super) fn catch_up(&mut self, clock: &dyn Clock, calendar: &dyn Calendar) {
+        // Before time goes on: what became due meanwhile is among it.
+        let due_at = self.due_at();
         self.now = self.now.max(clock.now());
         let jumps = clock.jumps();
         if jumps != self.jumps {
             self.jumps = jumps;
             self.resume(calendar);
-        } else if self.due_at.is_some_and(|at| at <= self.now) {
+        } else if due_at.is_some_and(|at| at <= self.now) {
             self.settle(calendar);
         }
     }
@@ -89,7 +93,15 @@ impl Writer {
                 None => break,
             }
         }
-        self.due_at = self.ledger.next_due(self.now);
+        self.due_is_stale = true;
+    }
+
+    /// When something is due next.
+    fn due_at(&mut self) -> Option<Time> {
+        if std::mem::take(&mut self.due_is_stale) {
+            self.due_at = self.ledger.next_due(self.now);
+        }
+        self.due_at
     }
 
     fn post_by_itself(&mut self, entry: Entry) {
@@ -111,12 +123,12 @@ impl Writer {
 
     /// Until when the timer shall sleep from now on.
     pub(super) fn arm(&mut self) -> Time {
-        self.armed = self.due_at.unwrap_or(Time::NEVER);
+        self.armed = self.due_at().unwrap_or(Time::NEVER);
         self.armed
     }
 
     /// Whether the timer sleeps too long, and must be woken.
-    pub(super) fn oversleeps(&self) -> bool {
-        self.due_at.is_some_and(|at| at < self.armed)
+    pub(super) fn oversleeps(&mut self) -> bool {
+        self.due_at().is_some_and(|at| at < self.armed)
     }
 }

@@ -60,9 +60,12 @@ pub(super) fn cells(config: &Config) -> BTreeSet<Name> {
 /// Opens the store and reads back what was decided.
 pub(super) async fn open(config: &Config) -> Result<Arc<Engine>, StartError> {
     let settings = EngineSettings {
-        durability: match config.durability {
-            config::Durability::Journaled => Durability::Journaled,
-            config::Durability::Relaxed => Durability::Relaxed,
+        durability: match (&config.store, config.durability) {
+            (config::Store::Memory, _) => Durability::Forgotten,
+            (config::Store::File { .. } | config::Store::Redis { .. }, durability) => match durability {
+                config::Durability::Journaled => Durability::Journaled,
+                config::Durability::Relaxed => Durability::Relaxed,
+            },
         },
         on_store_failure: match config.on_store_failure {
             config::OnStoreFailure::Stop => OnStoreFailure::Stop,

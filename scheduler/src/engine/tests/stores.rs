@@ -176,6 +176,38 @@ async fn relaxed_answers_do_not_wait_and_are_seen_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_forgotten_is_decided_shown_and_told_and_never_written_down() {
+    let store = FlakyStore::default();
+    let settings = EngineSettings { durability: Durability::Forgotten, snapshot_after_bytes: 1, ..quick() };
+    let stage = begin(settings, &store).await;
+    let all = || crate::engine::Filter::all(crate::engine::Scope::All);
+    let mut watch = stage.engine.watch(&main_cell(), all(), None).await.expect("a watch");
+    let _present = watch.next().await;
+    // Nobody waits for the store, not even watchers.
+    store.be(Mood::Stalling);
+    let mut last = 0;
+    for name in ["one", "two", "three"] {
+        let id = stage.allowed("a", name, 1).await;
+        assert_eq!(stage.state(&id).await, Some(State::Active));
+        let told = watch.next().await.expect("an event");
+        let crate::engine::Told::Happened(happened) = told else { panic!("{told:?}") };
+        assert_eq!(happened.events[0].after.id(), id.number);
+        assert!(happened.sequence > last);
+        last = happened.sequence;
+    }
+    assert_eq!(stage.usage("a").await, 3);
+    let health = &stage.engine.health()[0];
+    assert_eq!((health.posted, health.durable, health.unjournaled_bytes), (last, last, 0));
+    assert_eq!((store.appends(), stage.engine.metrics().snapshots.count()), (0, 0));
+    // Who comes back is told what happened meanwhile.
+    let mut again = stage.engine.watch(&main_cell(), all(), Some(last - 1)).await.expect("resumed");
+    let told = again.next().await.expect("an event");
+    assert!(matches!(told, crate::engine::Told::Happened(happened) if happened.sequence == last));
+    stage.engine.shutdown().await;
+    assert_eq!(store.appends(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cell_that_somebody_else_leads_decides_nothing_more() {
     let store = FlakyStore::default();
     let stage = begin(quick(), &store).await;
