@@ -13,7 +13,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use headgate_ledger::{Calendar, Entry, Ledger, Name, Time};
@@ -68,6 +68,8 @@ pub(super) struct Cell {
     pub(super) durable: Sequence,
     /// How far readers see it.
     pub(super) published: Sequence,
+    /// A reader waits to see what is not shown yet.
+    pub(super) wanted: AtomicBool,
     /// How far it was posted, for those who do not have the lock.
     posted: AtomicU64,
     pub(super) mirror: Mirror<Shown>,
@@ -117,6 +119,7 @@ impl Cell {
             timer: Notify::new(),
             durable: Sequence::new(posted),
             published: Sequence::new(posted),
+            wanted: AtomicBool::new(false),
             posted: AtomicU64::new(posted),
             mirror,
             hub: Arc::new(hub),
@@ -167,6 +170,7 @@ impl Cell {
     pub(super) fn leave(&self, mut writer: MutexGuard<'_, Writer>, before: u64) {
         let posted = writer.log.posted != before;
         let oversleeps = writer.oversleeps();
+        let gathers = writer.log.gathers && !writer.log.is_much();
         self.posted.store(writer.log.posted, Ordering::Release);
         drop(writer);
         if posted {
@@ -177,7 +181,7 @@ impl Cell {
                     self.commit_ready.notify_one();
                     self.publish_ready.notify_one()
                 }
-                Durability::Forgotten => self.publish_ready.notify_one(),
+                Durability::Forgotten => !gathers && self.publish_ready.notify_one(),
             };
         }
         if oversleeps {
@@ -233,8 +237,13 @@ impl Cell {
 
     /// Waits until readers see what has been answered by now: nobody finds less than it was told.
     pub(super) async fn fresh(&self) {
+        let answered = self.answered();
+        if self.published.reached() < answered {
+            self.wanted.store(true, Ordering::Release);
+            self.publish_ready.notify_one();
+        }
         // While nothing can be published, what is published will do.
-        let _ = self.published.reach(self.answered()).await;
+        let _ = self.published.reach(answered).await;
     }
 
     /// Nothing more is decided: the server stops. What was decided is committed still, and answered.

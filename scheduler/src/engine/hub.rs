@@ -144,6 +144,10 @@ impl Hub {
     }
 
     /// All up to this number has been told.
+    pub(super) fn is_watched(&self) -> bool {
+        !self.inner.lock().watchers.is_empty()
+    }
+
     pub(super) fn told(&self) -> u64 {
         self.told.load(Ordering::Acquire)
     }

@@ -7,6 +7,9 @@ use headgate_ledger::{Entry, Request, Resource};
 
 use crate::persist::{Record, What};
 
+/// Records that are shown together when nobody waits to see them: a tenth of a millisecond's work.
+const MUCH: usize = 256;
+
 /// Records that were posted one after another, cut off together.
 #[derive(Debug)]
 pub(super) struct Batch {
@@ -49,6 +52,8 @@ pub(super) struct Log {
     pub(super) over: bool,
     /// Nothing is ever written down.
     forgotten: bool,
+    /// The publisher lets more come together before it shows it.
+    pub(super) gathers: bool,
 }
 
 impl Log {
@@ -78,6 +83,11 @@ impl Log {
     /// Whether something was posted since the last cut.
     pub(super) fn is_open(&self) -> bool {
         !self.open.is_empty()
+    }
+
+    /// Whether so much was posted since the last cut that it should be shown.
+    pub(super) fn is_much(&self) -> bool {
+        self.open.len() >= MUCH
     }
 
     /// Sends what was posted since the last cut on its way.

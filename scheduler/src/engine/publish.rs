@@ -1,7 +1,9 @@
 //! The publisher: what was posted is shown to readers and told to watchers, when it may be.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use headgate_ledger::{Entry, Time};
 
@@ -13,6 +15,9 @@ use super::log::Batch;
 use super::settings::Durability;
 use super::stands::Stands;
 use crate::persist::What;
+
+/// For how long more may come together before it is shown, where nobody waits to see it.
+const GATHERED_FOR: Duration = Duration::from_millis(1);
 
 /// What there is for the publisher to do.
 enum Next {
@@ -102,7 +107,20 @@ impl Publisher {
     fn next(&self, cuts: bool, later: bool) -> Next {
         let cell = &self.cell;
         let mut writer = cell.writer.lock();
+        // Where nobody waits, neither for the store nor to see it, more may come together first: to be woken for each
+        // posting would cost as much as the posting.
+        let until = Instant::now() + GATHERED_FOR;
+        let mut gathers = cuts && !later && !cell.hub.is_watched();
         loop {
+            if gathers && writer.log.is_open() && !writer.log.is_much() && !writer.log.over {
+                writer.log.gathers = true;
+                // Who wants to see it knocks without the lock: one who comes between the look and the wait has to wait as
+                // long as this does.
+                gathers = !cell.wanted.swap(false, Ordering::AcqRel)
+                    && !cell.publish_ready.wait_until(&mut writer, until).timed_out();
+                writer.log.gathers = false;
+                continue;
+            }
             if cuts && writer.log.is_open() {
                 // Nobody waits for the store here. Marks are the committer's to set.
                 writer.log.cut();
