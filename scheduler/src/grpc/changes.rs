@@ -41,15 +41,17 @@ impl Asking {
     ) -> Self {
         let mut asker = asker(caller);
         let source = wrong.take("source", Source::from_wire(source)).flatten();
-        let surface = match source {
-            None | Some(Source::Api) => Surface::Grpc,
-            Some(Source::File) => Surface::File,
-            Some(Source::Kubernetes) => Surface::Controller,
-        };
-        if surface != Surface::Grpc && !caller.sees_all() {
-            wrong.add("source", "only who administers all tenants changes something for another source");
-        } else {
-            asker.surface = surface;
+        match source {
+            None | Some(Source::Api) => {}
+            // Nobody speaks for the file: what it does not say, its next reading would undo or leave behind.
+            Some(Source::File) => {
+                wrong.add("source", "what the configuration file sets is set there: change it, and have it read again");
+            }
+            // A controller may run apart from the server.
+            Some(Source::Kubernetes) if caller.sees_all() => asker.surface = Surface::Controller,
+            Some(Source::Kubernetes) => {
+                wrong.add("source", "only who administers all tenants changes something for custom resources");
+            }
         }
         if reason.len() > REASON_BYTES_MAX {
             wrong.add("reason", format!("it is longer than {REASON_BYTES_MAX} bytes"));

@@ -58,8 +58,17 @@ async fn what_another_source_set_is_its_own() {
     let running = serve(HALVES).await;
     let mut admin = running.admin().await;
     assert_eq!(fault(admin.put_tenant(put(tenant("a", "2"))).await).1, OTHER_SOURCE);
-    let file = v1::PutTenantRequest { source: Source::File.into(), ..put(tenant("a", "2")) };
-    admin.put_tenant(file).await.expect("who administers all may");
+    for path in ["a", "new"] {
+        let file = v1::PutTenantRequest { source: Source::File.into(), ..put(tenant(path, "2")) };
+        let refused = fault(admin.put_tenant(file).await);
+        assert_eq!((refused.0, &refused.2[..]), (Code::InvalidArgument, &["source".to_owned()][..]), "{path}");
+    }
+    let file = v1::ApplyRequest { source: Source::File.into(), prune: true, ..v1::ApplyRequest::default() };
+    assert_eq!(fault(admin.apply(file).await).2, ["source"], "it would remove all that the file set");
+    let custom = v1::PutTenantRequest { source: Source::Kubernetes.into(), ..put(tenant("k", "2")) };
+    let made = admin.put_tenant(custom).await.expect("who administers all may").into_inner().tenant;
+    assert_eq!(made.expect("a tenant").source(), Source::Kubernetes);
+    assert_eq!(fault(admin.put_tenant(put(tenant("k", "3"))).await).1, OTHER_SOURCE);
     let capacity = || [("cpu".to_owned(), "20".to_owned())].into();
     let set = v1::SetCapacityRequest { capacity: capacity(), ..v1::SetCapacityRequest::default() };
     assert_eq!(fault(admin.set_capacity(set).await).1, OTHER_SOURCE);
