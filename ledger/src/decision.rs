@@ -196,7 +196,7 @@ pub struct Explanation {
     pub position: Option<u64>,
     /// For a ticket: how long it will probably wait.
     pub expected_wait: Option<Duration>,
-    /// For a ticket: leases that give way for it or others.
+    /// For a ticket: the leases that give way which its claim waits for; without a claim, all that do in its pool.
     pub reclaiming: Vec<Id>,
 }
 

@@ -66,4 +66,4 @@ pub use snapshot::{
     TenantSnapshot, TicketSnapshot,
 };
 pub use time::Time;
-pub use views::{BudgetStanding, Object};
+pub use views::{BudgetStanding, HeldFor, Object};

@@ -756,6 +756,11 @@ impl PoolState {
         node.held(set, slot).occupied(node.cell(slot))
     }
 
+    /// What of a node's limit nobody occupies just now.
+    pub(crate) fn free(&self, node: NodeId, slot: Slot) -> i64 {
+        (self.node(node).cell(slot).limit - self.occupied(Set::Now, node, slot)).max(0)
+    }
+
     /// What a node holds above its guarantee.
     pub(crate) fn borrowed(&self, counters: &impl Counters, node: NodeId, slot: Slot) -> i64 {
         if self.capacity(slot).is_none() {

@@ -8,7 +8,7 @@ use crate::amount::Amount;
 use crate::config::{Class, Pool, Settings, Tenant};
 use crate::decision::{Explanation, Holding, LevelNumbers, Refusal, Standing};
 use crate::ledger::{Ledger, PoolIndex};
-use crate::name::TenantPath;
+use crate::name::{Resource, TenantPath};
 use crate::pool::{Counters, Leaf, NO_LIMIT, NodeId, ROOT, Set, Slot};
 use crate::queue::TicketKey;
 use crate::request::{Ended, Id, Lease, Request, State, Ticket};
@@ -37,6 +37,15 @@ pub struct BudgetStanding {
     pub started: Time,
     /// When it ends.
     pub ends: Time,
+}
+
+/// A ticket's hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldFor {
+    /// Where it has its hold; the root is the pool.
+    pub tenant: TenantPath,
+    /// What is kept free there for it just now, by resource: what it is blocked in, and what of that has come free.
+    pub resources: Vec<(Resource, Amount)>,
 }
 
 impl Ledger {
@@ -192,18 +201,47 @@ impl Ledger {
     /// What a hold or claims keep free at a node just now.
     fn held_at(&self, at: PoolIndex, node: NodeId) -> Vec<(Slot, i64)> {
         let pool = self.pool_at(at);
-        let room = |slot: Slot| {
-            let cell = pool.node(node).cell(slot);
-            (cell.limit - Set::Now.tally(pool, node, slot).occupied(cell)).max(0)
-        };
         let mut held = Vec::new();
         for (_, slot) in &pool.slots {
             let by_hold = pool.node(node).hold.is_some_and(|hold| self.hold_blocked(pool, node, &hold).contains(slot));
             if by_hold || self.claim_blocked_at(pool, node, *slot) {
-                held.push((*slot, room(*slot)));
+                held.push((*slot, pool.free(node, *slot)));
             }
         }
         held
+    }
+
+    /// Whether a ticket has a claim: what it asks for is being reclaimed, or on its way already.
+    pub fn claims(&self, id: Id) -> bool {
+        self.tickets.get(&id).is_some_and(|record| record.claim.is_some())
+    }
+
+    /// The leases that give way which a ticket's claim waits for, in the order chosen: those that it counts on, and that
+    /// hold what it is blocked in, where it is blocked. None where it has no claim, or waits for what ends by itself.
+    pub fn claimed(&self, id: Id) -> Vec<Id> {
+        let Some(record) = self.tickets.get(&id) else { return Vec::new() };
+        let pool = self.pool_at(record.pool);
+        let Some(claim) = record.claim.and_then(|key| pool.claims.order.get(&key)) else { return Vec::new() };
+        let blocked = pool.blocked(&Set::Now, &Leaf::at(record.leaf), &record.shape.ask);
+        let counted = pool.claims.victims.range(..claim.counts_on).map(|(_, lease)| *lease);
+        let awaited = |lease: &Id| {
+            self.leases.get(lease).is_some_and(|victim| {
+                pool.up(victim.leaf)
+                    .any(|node| blocked.iter().any(|(at, slot)| *at == node && victim.ask.of(*slot) > 0))
+            })
+        };
+        counted.filter(awaited).collect()
+    }
+
+    /// Where a ticket has its hold, and what is kept free there; none where it has none.
+    pub fn held_for(&self, id: Id) -> Option<HeldFor> {
+        let record = self.tickets.get(&id)?;
+        let node = record.hold?;
+        let pool = self.pool_at(record.pool);
+        let blocked = pool.node(node).hold.map(|hold| self.hold_blocked(pool, node, &hold)).unwrap_or_default();
+        let named =
+            blocked.iter().filter_map(|slot| Some((pool.known(*slot)?.name.clone(), units(pool.free(node, *slot)))));
+        Some(HeldFor { tenant: pool.node(node).path.clone(), resources: named.collect() })
     }
 
     /// Tickets of a pool in the order in which they would be dispatched as things stand: those with a claim, those
@@ -295,7 +333,11 @@ impl Ledger {
             explanation.reasons = findings.iter().map(|finding| self.reason(record.pool, &leaf, finding)).collect();
             explanation.position = self.position(now, id);
             explanation.expected_wait = explanation.position.and_then(|place| self.wait_at(record.pool, place));
-            explanation.reclaiming = self.pools[record.pool].claims.victims.values().copied().collect();
+            explanation.reclaiming = if record.claim.is_some() {
+                self.claimed(id)
+            } else {
+                self.pools[record.pool].claims.victims.values().copied().collect()
+            };
             return Some(explanation);
         }
         let record = self.leases.get(&id)?;

@@ -291,6 +291,9 @@ pub(super) fn ticket_table(tickets: &[v1::Ticket]) -> String {
         if ticket.claims {
             why.push("capacity is on its way".into());
         }
+        if let Some(at) = &ticket.holds_at {
+            why.push(format!("{} held for it at {}", text::amounts(&ticket.held), text::tenant(at)));
+        }
         if let Some(reason) = ticket.reasons.first() {
             let code = word!(Reason, reason.code).unwrap_or("-");
             let resource = if reason.resource.is_empty() { String::new() } else { format!(" ({})", reason.resource) };

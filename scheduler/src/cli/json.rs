@@ -237,6 +237,7 @@ pub(super) fn ticket(ticket: &v1::Ticket) -> Value {
         silent,
         claims,
         holds_at,
+        held,
         position,
         expected_wait,
         reasons,
@@ -258,6 +259,7 @@ pub(super) fn ticket(ticket: &v1::Ticket) -> Value {
         .flag("silent", *silent)
         .flag("claims", *claims)
         .some("holds_at", holds_at.as_deref())
+        .map("held", held)
         .count("position", *position)
         .span("expected_wait", expected_wait.as_ref())
         .list("reasons", reasons, reason)

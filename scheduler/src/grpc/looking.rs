@@ -357,7 +357,9 @@ pub(super) async fn queue(
 fn ticket_at(view: &View<'_>, id: Id, position: u64) -> Option<v1::Ticket> {
     match view.stands(id)? {
         Stands::Ticket { ticket, silent_at } => {
-            Some(v1::Ticket { position, ..render::ticket(view.cell(), &ticket, silent_at) })
+            let mut wire = v1::Ticket { position, ..render::ticket(view.cell(), &ticket, silent_at) };
+            render::spoken_for(view, id, &mut wire);
+            Some(wire)
         }
         Stands::Lease(_) | Stands::Ended { .. } => None,
     }

@@ -261,8 +261,9 @@ async fn after(timeout: Option<Duration>) {
     }
 }
 
-/// Tells of a ticket what changes with others': its place, and why it waits.
+/// Tells of a ticket what changes with others': its place, why it waits, and what is spoken for it.
 pub(super) fn complete(view: &View<'_>, id: Id, ticket: &mut v1::Ticket) {
+    render::spoken_for(view, id, ticket);
     if let Some(explanation) = view.explain_id(view.now(), id) {
         ticket.position = explanation.position.unwrap_or_default();
         ticket.expected_wait = explanation.expected_wait.and_then(render::span);

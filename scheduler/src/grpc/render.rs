@@ -136,9 +136,19 @@ pub(super) fn ticket(cell: &Name, ticket: &ledger::Ticket, silent_at: Option<Tim
         silent: *silent,
         claims: false,
         holds_at: None,
+        held: BTreeMap::new(),
         position: 0,
         expected_wait: None,
         reasons: Vec::new(),
+    }
+}
+
+/// Tells of a ticket what is on its way for it, and what is held for it.
+pub(super) fn spoken_for(ledger: &Ledger, id: Id, ticket: &mut v1::Ticket) {
+    ticket.claims = ledger.claims(id);
+    if let Some(ledger::HeldFor { tenant, resources }) = ledger.held_for(id) {
+        ticket.holds_at = Some(tenant.to_string());
+        ticket.held = resources.iter().map(|(name, amount)| (name.to_string(), units(*amount))).collect();
     }
 }
 

@@ -4,7 +4,7 @@ use headgate_proto::errors::{IN_USE, NOT_EMPTY, OTHER_SOURCE, VERSION_CHANGED};
 use headgate_proto::v1::{self, Decision, DifferenceKind, Source, State};
 use tonic::Code;
 
-use crate::harness::{HALVES, code, fault, request, serve, waiting};
+use crate::harness::{HALVES, charged, code, fault, request, serve, waiting};
 
 fn tenant(path: &str, cpu: &str) -> v1::Tenant {
     let limit = [("cpu".to_owned(), cpu.to_owned())].into();
@@ -262,4 +262,53 @@ async fn everything_can_be_explained() {
     for unknown in [What::Tenant("x".into()), What::TicketId("main-99".into()), What::LeaseId("x".into())] {
         assert_eq!(code(explain(unknown).await), Code::NotFound);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_spoken_for_a_ticket_is_told() {
+    let running = serve(
+        "
+pools:
+  - {name: default, capacity: {cpu: 10}, implied: {}, hold_after: 1h}
+  - {name: open, capacity: {cpu: 10}, implied: {}, hold_after: 0s}
+tenants:
+  - {name: a, quota: {default: {guaranteed: {cpu: 5}}, open: {}}}
+  - {name: b, quota: {default: {guaranteed: {cpu: 5}}, open: {}}}
+",
+    )
+    .await;
+    let mut admin = running.admin().await;
+    let mut client = running.quota().await;
+    let mut spoken_for = async |pool: &str, id: &str| {
+        let what = Some(v1::explain_request::What::TicketId(id.to_owned()));
+        let explained = admin.explain(v1::ExplainRequest { what, pool: String::new() }).await.expect("explained");
+        let v1::ExplainResponse { subject, reclaiming, .. } = explained.into_inner();
+        let Some(v1::explain_response::Subject::Ticket(ticket)) = subject else { panic!("{subject:?}") };
+        let list = v1::ListQueueRequest { pool: pool.into(), ..Default::default() };
+        let listed = admin.list_queue(list).await.expect("a page").into_inner().tickets;
+        let told = |ticket: &v1::Ticket| (ticket.claims, ticket.holds_at.clone(), ticket.held.clone());
+        assert!(listed.iter().any(|one| one.ticket_id == id && told(one) == told(&ticket)), "{listed:?}");
+        (told(&ticket), reclaiming.into_iter().map(|lease| lease.lease_id).collect::<Vec<_>>())
+    };
+    let ids = client.take("a", 2, 5).await;
+    let owner = client.acquire(waiting("owner", "b", 3)).await.expect("decided").ticket_id;
+    let youngest = vec![ids[3].clone(), ids[4].clone()];
+    let (told, mut gives_way) = spoken_for("default", &owner).await;
+    gives_way.sort();
+    assert_eq!((told, gives_way), ((true, None, [].into()), youngest.clone()));
+    let borrower = client.acquire(waiting("borrower", "b", 6)).await.expect("decided").ticket_id;
+    let (told, gives_way) = spoken_for("default", &borrower).await;
+    assert_eq!((told, gives_way.len()), ((false, None, [].into()), 2), "without a claim: all that give way");
+
+    let open = |id: &str, tenant, cores| v1::Request { pool: "open".into(), ..waiting(id, tenant, cores) };
+    let large = client.acquire(open("large", "a", 6)).await.expect("decided").lease_id;
+    let small = client.acquire(open("small", "a", 4)).await.expect("decided").lease_id;
+    let waits = client.acquire(open("waits", "b", 8)).await.expect("decided").ticket_id;
+    let later = client.acquire(open("later", "b", 1)).await.expect("decided").ticket_id;
+    client.release(&small).await.expect("released");
+    let held = charged(&[("cpu", 4000)]);
+    assert_eq!(spoken_for("open", &waits).await, ((false, Some(String::new()), held), vec![]), "at the root");
+    assert_eq!(spoken_for("open", &later).await, ((false, None, [].into()), vec![]));
+    client.release(&large).await.expect("released");
+    assert_eq!(client.wait(&waits).await.expect("admitted").decision(), Decision::Allow);
 }
