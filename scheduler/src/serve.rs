@@ -3,6 +3,7 @@
 //! when their files change, and all of the configuration on request; on request too it ends, and leaves nobody without an
 //! answer.
 
+mod draining;
 mod files;
 mod starting;
 
@@ -27,6 +28,7 @@ use crate::persist::Surface;
 use crate::ready::{Phase, Readiness};
 use crate::reconcile::reconcile;
 
+pub use self::draining::{Draining, Left};
 use self::files::Watched;
 pub use self::starting::{StartError, run};
 
@@ -77,6 +79,15 @@ pub enum ServeError {
     /// Something was broken that only a fault of the program breaks.
     #[error("a surface ended: {0}")]
     Panicked(#[from] tokio::task::JoinError),
+}
+
+/// What became of a configuration that was taken up while the server served.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// What of it counts only after a restart.
+    pub restart: Vec<&'static str>,
+    /// Tenants that it does not name any more, and that have leases or tickets still.
+    pub draining: Vec<Draining>,
 }
 
 /// Why a configuration was not taken up. What was in force still is.
@@ -152,6 +163,7 @@ impl Server {
             engine.shutdown().await;
             return Err(StartError::Refused(error));
         }
+        draining::tell(file, &draining::draining(&engine).await);
         metrics.show(engine.clone());
         let grpc_address = grpc_listening.as_ref().map(Listening::address);
         if let Some(listening) = grpc_listening {
@@ -203,8 +215,8 @@ impl Server {
         &self.shared.readiness
     }
 
-    /// Takes up another configuration: all of it, or nothing. Returns what of it counts only after a restart.
-    pub async fn reload(&self, config: Config, file: &str) -> Result<Vec<&'static str>, ReloadError> {
+    /// Takes up another configuration: all of it, or nothing.
+    pub async fn reload(&self, config: Config, file: &str) -> Result<Reloaded, ReloadError> {
         self.shared.reload(config, file).await
     }
 
@@ -267,7 +279,7 @@ async fn take_up(engine: &Engine, before: Option<&Config>, config: &Config, file
 }
 
 impl Shared {
-    async fn reload(&self, config: Config, file: &str) -> Result<Vec<&'static str>, ReloadError> {
+    async fn reload(&self, config: Config, file: &str) -> Result<Reloaded, ReloadError> {
         let mut now = self.config.lock().await;
         // What can be refused first, and what cannot after.
         if let Some(problem) = config::exposed(&config.listen, config.tls.as_ref(), &config.auth).into_iter().next() {
@@ -289,7 +301,7 @@ impl Shared {
             tracing::error!(%error, "the level of the logs stays");
         }
         *now = config;
-        Ok(restart)
+        Ok(Reloaded { restart, draining: draining::draining(&self.engine).await })
     }
 
     fn read_callers(&self, config: &Config) -> Result<Callers, ReloadError> {

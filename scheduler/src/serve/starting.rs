@@ -15,7 +15,7 @@ use crate::listen::{ListenError, TlsError};
 use crate::logs::Logs;
 use crate::store::{FileOptions, FileStore, MemoryStore, Store, StoreError};
 
-use super::{ReloadError, ServeError, Server, named};
+use super::{ReloadError, Reloaded, ServeError, Server, draining, named};
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -143,8 +143,9 @@ async fn reload(server: &Server, path: Option<&Path>, file: &str) {
         Err(problems) => Err(ReloadError::Problems(problems)),
     };
     match read {
-        Ok(restart) => {
-            tracing::info!(file, "the configuration was read again, and is in force");
+        Ok(Reloaded { restart, draining }) => {
+            tracing::info!(file, draining = draining.len(), "the configuration was read again, and is in force");
+            draining::tell(file, &draining);
             if !restart.is_empty() {
                 tracing::warn!(file, "these have changed, and count after a restart: {}", restart.join(", "));
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use headgate_proto::v1::{self, Decision};
-use headgate_scheduler::serve::Server;
+use headgate_scheduler::serve::{Reloaded, Server};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
@@ -76,7 +76,7 @@ async fn a_configuration_is_read_again_all_of_it_or_nothing() {
     let mut client = running.quota().await;
     client.take("a", 10, 1).await;
     let larger = config(&HALVES.replace("cpu: 10}", "cpu: 12}"));
-    assert_eq!(running.server.reload(larger, "test.yaml").await.expect("taken up"), [""; 0]);
+    assert_eq!(running.server.reload(larger, "test.yaml").await.expect("taken up"), Reloaded::default());
     assert_eq!(client.acquire(request("r", "b", 2)).await.expect("decided").decision(), Decision::Allow);
 
     // The tenants are guaranteed more than the limit of the one they stand under: all is as it was.
@@ -90,14 +90,26 @@ async fn a_configuration_is_read_again_all_of_it_or_nothing() {
     assert_eq!(client.acquire(request("s", "b", 1)).await.expect("decided").decision(), Decision::Deny);
 
     let elsewhere = HALVES.replace("- {name: b, quota: {default: {guaranteed: {cpu: 5}}}}", "");
-    let restart = running.server.reload(config(&elsewhere), "test.yaml").await.expect("taken up");
+    client.acquire(waiting("w", "b", 1)).await.expect("decided");
+    let Reloaded { restart, draining } =
+        running.server.reload(config(&elsewhere), "test.yaml").await.expect("taken up");
     assert!(restart.is_empty());
+    let told: Vec<_> = draining.iter().map(ToString::to_string).collect();
+    assert!(
+        matches!(&told[..], [b] if b.starts_with("tenant b is not in the file") && b.contains(
+            "1 lease and 1 ticket in pool default (holding cpu 2)"
+        )),
+        "{told:?}"
+    );
     assert_eq!(code(client.acquire(request("t", "c", 1)).await), Code::NotFound);
     let drained = client.acquire(request("u", "b", 1)).await.expect("decided");
     assert_eq!(drained.reasons[0].code(), v1::Reason::Inactive, "what has leases is drained");
+    running.server.reload(config(HALVES), "test.yaml").await.expect("taken up");
+    let back = client.acquire(request("v", "b", 1)).await.expect("decided");
+    assert_ne!(back.reasons[0].code(), v1::Reason::Inactive, "what is put back is not drained");
     let memory =
         parsed(&format!("listen: {{grpc: 127.0.0.1:1}}\nstore: {{kind: memory}}\ndurability: relaxed\n{HALVES}"));
-    assert_eq!(running.server.reload(memory, "test.yaml").await.expect("taken up"), ["listen", "durability"]);
+    assert_eq!(running.server.reload(memory, "test.yaml").await.expect("taken up").restart, ["listen", "durability"]);
 }
 
 fn config_line(objects: &str, text: &str) -> usize {
