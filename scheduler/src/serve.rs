@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::auth::{Callers, Limits, Registry, Share};
 use crate::config::{self, Config, Problems};
-use crate::engine::{self, Configure, Engine, EngineError, Health, StoreHealth};
+use crate::engine::{self, Configure, Engine, EngineError};
 use crate::grpc::{self, SurfaceError};
 use crate::http::{self, Metrics};
 use crate::listen::{Accepting, Certificates, Listening, Room, install_crypto};
@@ -172,7 +172,7 @@ impl Server {
             let connections: Accepting = listening.accept(grpc_tls, Room::GRPC);
             surfaces.spawn(async move { Ok(grpc::serve(surface, connections).await?) });
         }
-        readiness.enter(Phase::Serving);
+        readiness.serve(engine.clone());
 
         let shared = Arc::new(Shared {
             engine,
@@ -355,32 +355,13 @@ fn needs_restart(before: &Config, after: &Config) -> Vec<&'static str> {
     .collect()
 }
 
-/// Tells whether the store takes what it is given.
+/// Tells whether the store takes what it is given, to those who are told and do not ask.
 async fn look_after_store(shared: Arc<Shared>) {
     let mut looks = tokio::time::interval(STORE_LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        let down = shared.engine.health().iter().find_map(why_down);
-        let phase = down.map_or(Phase::Serving, Phase::StoreDown);
-        let before = shared.readiness.phase();
-        shared.readiness.enter(phase.clone());
-        match (&before, &phase) {
-            (Phase::StoreDown(_), Phase::Serving) => tracing::info!("the store is back"),
-            (Phase::Serving, Phase::StoreDown(why)) => tracing::error!("the store is down: {why}"),
-            _ => {}
-        }
-    }
-}
-
-fn why_down(health: &Health) -> Option<String> {
-    let Health { cell, serving, store, stalled_for, .. } = health;
-    match (store, stalled_for) {
-        (StoreHealth::Down { cause, .. }, _) => Some(format!("cell {cell}: {cause}")),
-        (StoreHealth::Up | StoreHealth::Detached { .. }, _) if !serving => Some(format!("cell {cell} decides nothing")),
-        (StoreHealth::Up, Some(stalled)) => Some(format!("cell {cell}: a commit has taken {} s", stalled.as_secs())),
-        // Decisions go on in memory, as was asked for.
-        (StoreHealth::Up, None) | (StoreHealth::Detached { .. }, _) => None,
+        shared.readiness.look();
     }
 }
 
@@ -396,41 +377,4 @@ async fn look_after_files(shared: Arc<Shared>) {
 /// The file that a server was started with, where there was one.
 fn named(path: Option<&Path>) -> PathBuf {
     path.map_or_else(|| PathBuf::from("the embedded configuration"), Path::to_path_buf)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::{Duration, Instant};
-
-    use headgate_ledger::default_cell;
-
-    use super::why_down;
-    use crate::engine::{Health, StoreHealth};
-
-    #[test]
-    fn it_is_not_ready_while_its_store_takes_nothing() {
-        let health = |serving, store, stalled_for| Health {
-            cell: default_cell(),
-            serving,
-            store,
-            stalled_for,
-            posted: 0,
-            durable: 0,
-            published: 0,
-            unjournaled_bytes: 0,
-        };
-        let (since, cause) = (Instant::now(), "disk full".to_owned());
-        let down = StoreHealth::Down { since, cause: cause.clone() };
-        let detached = StoreHealth::Detached { since, cause, given_up: false };
-        let stalled = Some(Duration::from_secs(6));
-        for (health, expected) in [
-            (health(true, StoreHealth::Up, None), None),
-            (health(false, down, None), Some("cell main: disk full")),
-            (health(true, detached, None), None),
-            (health(true, StoreHealth::Up, stalled), Some("cell main: a commit has taken 6 s")),
-            (health(false, StoreHealth::Up, None), Some("cell main decides nothing")),
-        ] {
-            assert_eq!(why_down(&health).as_deref(), expected, "{health:?}");
-        }
-    }
 }

@@ -11,7 +11,7 @@ use prometheus_client::metrics::MetricType;
 use serde::Deserialize;
 
 use crate::config::is_cpu;
-use crate::engine::{Engine, Health, Histogram, Metrics as Counted, StoreHealth};
+use crate::engine::{Engine, Health, Histogram, Metrics as Counted};
 
 /// Tenants of one pool that are shown where nobody says: the larger ones, as those near the root are.
 const TENANTS_DEFAULT: usize = 1_000;
@@ -139,12 +139,9 @@ fn encode_health(encoder: &mut DescriptorEncoder<'_>, cells: &[Health]) -> fmt::
     let mut store_up = Gauges::new("headgate_store_up", "Whether the store takes what it is given");
     let mut leader = Gauges::new("headgate_leader", "Whether this server decides on the cell");
     let mut unjournaled = Gauges::new("headgate_journal_buffer_bytes", "Decided, and not yet taken by the store");
-    for Health { cell, serving, store, unjournaled_bytes, .. } in cells {
-        let up = match store {
-            StoreHealth::Up => 1.0,
-            StoreHealth::Down { .. } | StoreHealth::Detached { .. } => 0.0,
-        };
-        store_up.add(&of_cell(cell), up);
+    for health @ Health { cell, serving, unjournaled_bytes, .. } in cells {
+        let up = health.store_fails().is_none();
+        store_up.add(&of_cell(cell), if up { 1.0 } else { 0.0 });
         leader.add(&of_cell(cell), if *serving { 1.0 } else { 0.0 });
         unjournaled.add(&of_cell(cell), *unjournaled_bytes as f64);
     }

@@ -180,8 +180,9 @@ fn the_story_of_a_full_disk(place: &Place, fill: impl FnOnce(&Asked), make_room:
     assert!(status.get_details_retry_info().is_some_and(|info| info.retry_delay.is_some()), "{status:?}");
     assert!(status.message().contains("the store of cell main is down"), "{status:?}");
     assert!(status.message().contains(cause), "{status:?}");
-    until("that it is not ready", || server.get("/readyz").starts_with("HTTP/1.1 503"));
+    // By the time that anybody is told, probes and metrics say so too.
     let why = server.get("/readyz");
+    assert!(why.starts_with("HTTP/1.1 503"), "{why}");
     assert!(why.contains("not ready: the store takes nothing: cell main: ") && why.contains(cause), "{why}");
     let metrics = server.get("/metrics");
     assert!(metrics.contains("headgate_store_up{cell=\"main\"} 0.0"), "{metrics}");
