@@ -326,3 +326,34 @@ fn what_needs_no_server_needs_none() {
     assert!(headgate().args(["man", "--dir"]).arg(pages.path()).status().expect("headgate").success());
     assert!(pages.path().join("headgate-acquire.1").exists());
 }
+
+#[test]
+fn what_speaks_another_protocol_is_told_for_what_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("headgate.yaml");
+    let text = "listen: {grpc: 127.0.0.1:0, http: 127.0.0.1:0}\nstore: {kind: memory}\n";
+    std::fs::write(&config, format!("{text}{TWO}")).expect("a configuration");
+    let mut server = headgate()
+        .arg("serve")
+        .arg("--config")
+        .arg(&config)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a server");
+    let mut lines = BufReader::new(server.stdout.take().expect("its output")).lines();
+    let url = lines.find_map(|line| {
+        let line = line.expect("a line");
+        line.trim().strip_prefix("HTTP").map(|url| url.trim().to_owned())
+    });
+    let url = url.expect("where it serves HTTP");
+    for line in ["get pools", "acquire -t a --cpu 1", "run -t a --cpu 1 -- true"] {
+        let output = headgate().args(line.split_whitespace()).env("HEADGATE_SERVER", &url).output().expect("headgate");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{line}: {told}");
+        assert!(told.contains(&format!("the server at {url} speaks HTTP/1 and no gRPC")), "{line}: {told}");
+        assert!(told.contains("listen.grpc"), "{line}: {told}");
+    }
+    server.kill().expect("its end");
+    server.wait().expect("a status");
+}

@@ -6,6 +6,7 @@
 mod acquire;
 mod admin;
 mod connect;
+mod elsewhere;
 mod explain;
 mod fault;
 mod get;
@@ -185,7 +186,7 @@ fn wait_for(verb: impl Future<Output = Outcome>) -> Outcome {
     let outcome = runtime.block_on(verb);
     // A name that is still being looked up holds nobody.
     runtime.shutdown_background();
-    outcome
+    outcome.map_err(elsewhere::looked_into)
 }
 
 #[cfg(test)]

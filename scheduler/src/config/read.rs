@@ -127,14 +127,32 @@ pub fn read_file(path: &Path) -> Result<String, Problems> {
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(refuse)?;
     file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(refuse)?;
+    if let Some(what) = binary(&bytes) {
+        return Err(Problems::whole(&name, format!("the file is {what}: YAML in UTF-8 is expected")));
+    }
     if bytes.len() > FILE_BYTES_MAX {
         return Err(Problems::whole(&name, too_large()));
     }
     String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
-        Problems::whole(&name, format!("the file is not UTF-8 text: see line {line}"))
+        let before = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
+        let line = 1 + before.matches('\n').count() as u64;
+        let column = 1 + before.chars().rev().take_while(|char| *char != '\n').count() as u64;
+        let what = "what stands here is no UTF-8: save the file as UTF-8".to_owned();
+        Problems { file: name.clone(), problems: vec![Problem { place: Some(Place { line, column }), what }] }
     })
+}
+
+/// What a file is that is no text at all; none where it may be.
+fn binary(bytes: &[u8]) -> Option<&'static str> {
+    let known: [(&[u8], &str); 5] = [
+        (b"\x7fELF", "a program"),
+        (b"\x1f\x8b", "compressed with gzip"),
+        (b"PK\x03\x04", "a zip archive"),
+        (b"\xff\xfe", "UTF-16 text"),
+        (b"\xfe\xff", "UTF-16 text"),
+    ];
+    let named = known.into_iter().find(|(begins, _)| bytes.starts_with(begins)).map(|(_, what)| what);
+    named.or_else(|| bytes.contains(&0).then_some("binary"))
 }
 
 fn too_large() -> String {
@@ -500,6 +518,25 @@ mod tests {
         let long = format!("names: [{}]", "x,".repeat(FILE_BYTES_MAX / 2));
         let error = read_yaml::<Sample>("f", &long).expect_err("too large").to_string();
         assert_eq!(error, "f: the file is larger than 16 MiB, the most that is read");
+    }
+
+    #[test]
+    fn what_is_no_text_is_told_in_a_sentence() {
+        let expected = |what: &str| format!("the file is {what}: YAML in UTF-8 is expected");
+        for (bytes, told) in [
+            (&b"\x7fELF\x02\x01"[..], expected("a program")),
+            (b"\x1f\x8b\x08", expected("compressed with gzip")),
+            (b"\xff\xfep\0", expected("UTF-16 text")),
+            (b"pools: []\n\0", expected("binary")),
+            (b"pools:\n  \xc3\xa9 \xff", "2:5: what stands here is no UTF-8: save the file as UTF-8".to_owned()),
+        ] {
+            let file = tempfile::NamedTempFile::new().expect("a file");
+            std::fs::write(file.path(), bytes).expect("written");
+            let refused = super::read_file(file.path()).expect_err("refused").to_string();
+            let name = file.path().display().to_string();
+            let rest = refused.strip_prefix(&name).expect("it names the file");
+            assert_eq!(rest.trim_start_matches([':', ' ']), told);
+        }
     }
 
     #[test]
