@@ -68,6 +68,13 @@ pub enum Refusal {
     NoPool(Name),
     /// The tenant may not use the pool: neither it nor one above it has a quota there.
     NoQuota(TenantPath, Name),
+    /// The tenant is none yet, and the one above it has as many members as it may have at once.
+    MembersFull {
+        /// Whose rule it is.
+        tenant: TenantPath,
+        /// As many as it allows.
+        max: u32,
+    },
     /// There is no such lease or ticket.
     NoLease(Id),
     /// A field is wrong.
@@ -93,6 +100,11 @@ impl fmt::Display for Refusal {
             Self::NoQuota(path, pool) => {
                 write!(f, "tenant {path} has no quota in pool {pool}, nor has one above it: give it one, {{}} will do")
             }
+            Self::MembersFull { tenant, max } => write!(
+                f,
+                "the members rule of tenant {tenant} allows {max} at once, and so many are there: raise its max, or come \
+                 again when one has gone, as it does after holding nothing for the rule's keep"
+            ),
             Self::NoLease(id) => write!(f, "there is no lease or ticket {id}"),
             Self::Invalid { field, why } => write!(f, "{field}: {why}"),
             Self::Exists(id) => {

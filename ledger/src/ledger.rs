@@ -426,10 +426,7 @@ impl Ledger {
         let state = self.tenant_at(above).ok_or_else(no_tenant)?;
         let members = state.spec.members.as_ref().ok_or_else(no_tenant)?;
         if state.members >= members.max {
-            return Err(Refusal::Invalid {
-                field: "tenant",
-                why: format!("{parent} has {} members already, as many as it may have at once", members.max),
-            });
+            return Err(Refusal::MembersFull { tenant: parent, max: members.max });
         }
         let node = pool.of_tenant[above as usize].ok_or_else(no_quota)?;
         if !pool.node(node).usable {

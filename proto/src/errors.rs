@@ -7,6 +7,8 @@ pub const DOMAIN: &str = "headgate.dev";
 pub const LEASE_GONE: &str = "LEASE_GONE";
 /// It is a ticket that waits, and has no lease to confirm or resize.
 pub const STILL_WAITING: &str = "STILL_WAITING";
+/// The tenant would be made on first use, and the one above it has as many members as it may have at once.
+pub const MEMBERS_FULL: &str = "MEMBERS_FULL";
 /// The object is no longer of the version that was given.
 pub const VERSION_CHANGED: &str = "VERSION_CHANGED";
 /// Another source has set the object.

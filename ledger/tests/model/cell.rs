@@ -517,7 +517,9 @@ fn standing(state: ledger::State) -> Standing {
 fn error(refusal: &Refusal) -> Error {
     match refusal {
         Refusal::NoTenant(_) | Refusal::NoPool(_) | Refusal::NoLease(_) => Error::NotFound,
-        Refusal::NoQuota(..) | Refusal::Invalid { .. } | Refusal::Waits(_) => Error::Invalid,
+        Refusal::NoQuota(..) | Refusal::Invalid { .. } | Refusal::MembersFull { .. } | Refusal::Waits(_) => {
+            Error::Invalid
+        }
         Refusal::Exists(_) => Error::Exists,
         Refusal::Gone(_) => Error::Gone,
     }

@@ -18,6 +18,17 @@ pub enum EngineError {
     /// The tenant may not use the pool.
     #[error("tenant {0} has no quota in pool {1}, nor has one above it: give it one, {{}} will do")]
     NoQuota(TenantPath, Name),
+    /// The tenant is none yet, and the one above it has as many members as it may have at once.
+    #[error(
+        "the members rule of tenant {tenant} allows {max} at once, and so many are there: raise its max, or come again when \
+         one has gone, as it does after holding nothing for the rule's keep"
+    )]
+    MembersFull {
+        /// Whose rule it is.
+        tenant: TenantPath,
+        /// As many as it allows.
+        max: u32,
+    },
     /// There is no such lease or ticket, or the caller may not see it.
     #[error("there is no lease or ticket {0}")]
     NoLease(LeaseId),
@@ -129,6 +140,7 @@ impl EngineError {
             Refusal::NoTenant(path) => Self::NoTenant(path),
             Refusal::NoPool(name) => Self::NoPool(name),
             Refusal::NoQuota(path, pool) => Self::NoQuota(path, pool),
+            Refusal::MembersFull { tenant, max } => Self::MembersFull { tenant, max },
             Refusal::NoLease(id) => Self::NoLease(named(id)),
             Refusal::Invalid { field, why } => Self::Invalid { field, why },
             Refusal::Exists(id) => Self::Exists(named(id)),

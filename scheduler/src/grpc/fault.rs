@@ -123,6 +123,7 @@ impl Fault {
             | EngineError::NoRequest { .. }
             | EngineError::NoCell(_) => Self::new(Code::NotFound, message),
             EngineError::Invalid { field, why } => Self::field(format!("{at}{field}"), why),
+            EngineError::MembersFull { .. } => Self::precondition(errors::MEMBERS_FULL, message),
             EngineError::Exists(_) => Self::new(Code::AlreadyExists, message),
             EngineError::Gone(_) => Self::precondition(errors::LEASE_GONE, message),
             EngineError::Waits(_) => Self::precondition(errors::STILL_WAITING, message),

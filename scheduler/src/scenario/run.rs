@@ -496,7 +496,7 @@ fn explain_last<'a>(answers: impl Iterator<Item = &'a Answer>, findings: &mut Fi
 fn refused(refusal: Refusal) -> (ErrorWord, String) {
     let word = match &refusal {
         Refusal::NoTenant(_) | Refusal::NoPool(_) | Refusal::NoQuota(_, _) | Refusal::NoLease(_) => ErrorWord::NotFound,
-        Refusal::Invalid { .. } | Refusal::Waits(_) => ErrorWord::Invalid,
+        Refusal::Invalid { .. } | Refusal::MembersFull { .. } | Refusal::Waits(_) => ErrorWord::Invalid,
         Refusal::Exists(_) => ErrorWord::Exists,
         Refusal::Gone(_) => ErrorWord::Gone,
     };

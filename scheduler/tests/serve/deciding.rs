@@ -1,7 +1,7 @@
 //! Decisions, and what keeps leases and tickets alive.
 
-use headgate_proto::errors::{LEASE_GONE, STILL_WAITING};
-use headgate_proto::v1::{self, Decision, EndCause, Enforce, Reason, State};
+use headgate_proto::errors::{LEASE_GONE, MEMBERS_FULL, STILL_WAITING};
+use headgate_proto::v1::{self, Answer, Decision, EndCause, Enforce, Reason, State};
 use tonic::Code;
 
 use crate::harness::{HALVES, charged, code, codes, fault, quantity, request, serve, state_of, waiting};
@@ -218,4 +218,25 @@ tenants:
     let budget = over.reasons.iter().find(|reason| reason.code() == Reason::BudgetUsedUp).expect("a budget's reason");
     assert_eq!((&budget.budget[..], budget.used, budget.limit), ("daily", 3000, 8000));
     assert!(budget.until.is_some(), "it says when the period turns");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_too_many_is_told_whose_rule_it_is() {
+    let running = serve(
+        "
+pools: [{name: default, capacity: {cpu: 10}, implied: {}}]
+tenants: [{name: a, quota: {default: {}}, members: {max: 1}}]
+",
+    )
+    .await;
+    let mut client = running.quota().await;
+    client.take("a/first", 1, 1).await;
+    for refused in [client.acquire(request("r", "a/second", 1)).await, client.check(request("", "a/second", 1)).await] {
+        let status = refused.expect_err("there is no room");
+        assert!(status.message().contains("members rule of tenant a allows 1 at once"), "{status:?}");
+        assert!(status.message().contains("raise its max"), "{status:?}");
+        assert_eq!(fault::<Answer>(Err(status)), (Code::FailedPrecondition, MEMBERS_FULL.to_owned(), Vec::new()));
+    }
+    let known = client.acquire(request("s", "a/first", 1)).await.expect("decided");
+    assert_eq!(known.decision(), Decision::Allow, "who is there already stays");
 }
