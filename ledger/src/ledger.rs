@@ -13,7 +13,7 @@ use crate::dispatch::{Asker, Finding};
 use crate::entry::Entry;
 use crate::ids::IdMap;
 use crate::name::{Holder, Name, TenantPath};
-use crate::pool::{Ask, Cell, HELD_MAX, Leaf, Node, NodeId, PoolState, ROOT, SLOTS_MAX, Slot, UNMADE, Unmade};
+use crate::pool::{Ask, Cell, HELD_MAX, Leaf, NodeId, PoolState, ROOT, SLOTS_MAX, Slot, UNMADE, Unmade};
 use crate::queue::{Shape, TicketKey};
 use crate::reclaim::ClaimKey;
 use crate::request::{
@@ -576,7 +576,7 @@ impl Ledger {
     fn check_countable(&self, at: PoolIndex, resources: &Amounts, count: u32, ask: &Ask) -> Result<(), Refusal> {
         let pool = self.pool_at(at);
         let root = pool.node(ROOT);
-        let few = |(slot, amount): &(Slot, i64)| is_few(root, *slot, amount.saturating_mul(count.into()));
+        let few = |(slot, amount): &(Slot, i64)| is_few(pool, *slot, amount.saturating_mul(count.into()));
         if ask.0.len() == resources.len() && ask.0.iter().all(few) {
             return Ok(());
         }
@@ -587,9 +587,11 @@ impl Ledger {
             let slot = pool.slot(name.as_str());
             unknown += usize::from(slot.is_none());
             let left = HELD_MAX - slot.map_or(0, |slot| root.cell(slot).now.usage);
-            // What no capacity bounds nobody may use up for the others: a request takes a part of what is left.
+            // What no capacity bounds nobody may use up for the others: a request takes a part of what is left, and what
+            // waits counts as taken.
             let bounded = slot.is_some_and(|slot| pool.capacity(slot).is_some());
-            let most = if bounded { left } else { left / UNBOUNDED_PART };
+            let waits = slot.map_or(0, |slot| pool.awaited(slot));
+            let most = if bounded { left } else { left.saturating_sub(waits).max(0) / UNBOUNDED_PART };
             if total > most {
                 return invalid(format!(
                     "{total} of {name} are more than pool {} can count just now: ask for {most} at most",
@@ -622,8 +624,7 @@ impl Ledger {
             return None;
         }
         let terms = pool.terms_of(&request.resources, request.count)?;
-        let root = pool.node(ROOT);
-        let few = |(slot, amount): &(Slot, i64)| is_few(root, *slot, *amount);
+        let few = |(slot, amount): &(Slot, i64)| is_few(pool, *slot, *amount);
         if !terms.as_slice().iter().all(few) || !pool.is_open(leaf.node, request.borrow, terms.as_slice()) {
             return None;
         }
@@ -796,8 +797,9 @@ fn allow(id: Id, request: &Arc<Request>, count: u32, enforce: Enforce) -> Decisi
 }
 
 /// Whether an amount is so far below all that can be counted that nothing more needs to be looked at.
-fn is_few(root: &Node, slot: Slot, amount: i64) -> bool {
-    amount <= FEW && root.cell(slot).now.usage <= HELD_MAX / 2
+fn is_few(pool: &PoolState, slot: Slot, amount: i64) -> bool {
+    let counted = pool.node(ROOT).cell(slot).now.usage.saturating_add(pool.awaited(slot));
+    amount <= FEW && counted <= HELD_MAX / 2
 }
 
 fn invalid(field: &'static str, error: &dyn std::fmt::Display) -> Refusal {

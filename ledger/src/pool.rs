@@ -21,7 +21,7 @@ use crate::name::{Resource, TenantPath};
 use crate::prefetch::prefetch;
 use crate::queue::{Queue, Shapes};
 use crate::reclaim::Claims;
-use crate::request::Id;
+use crate::request::{Id, Request};
 use crate::requests::TenantSerial;
 use crate::share::Share;
 use crate::time::Time;
@@ -35,10 +35,11 @@ pub(crate) const ROOT: NodeId = 0;
 pub(crate) const UNMADE: NodeId = u32::MAX;
 /// A resource's place in the tables of a pool.
 pub(crate) type Slot = u16;
-/// No limit: more than all that can be held.
-pub(crate) const NO_LIMIT: i64 = i64::MAX / 2;
 /// What a pool's leases may hold of a resource altogether, so that counters cannot overflow.
 pub(crate) const HELD_MAX: i64 = 2 * AMOUNT_MAX as i64;
+/// No limit: above every one that can be configured, and as much as can be held, so that neither what is admitted from
+/// the queue nor a plan counts beyond that.
+pub(crate) const NO_LIMIT: i64 = HELD_MAX;
 /// Resources that are taken up the tree together.
 pub(crate) const CLIMB: usize = 8;
 /// Names of resources that a pool knows at once: a pool's nodes have a counter for each that they hold.
@@ -362,6 +363,8 @@ pub(crate) struct Known {
     pub(crate) configured: bool,
     /// Leases and tickets that name it.
     pub(crate) named: u64,
+    /// What the tickets ask for, if each gets all that it would take.
+    pub(crate) awaited: i128,
 }
 
 /// What one asker's amount would do to one node.
@@ -563,7 +566,8 @@ impl PoolState {
 
     /// Gives a place to a resource that was not known.
     fn know(&mut self, name: Resource) {
-        let known = Known { name: name.clone(), capacity: None, stored: false, configured: false, named: 0 };
+        let known =
+            Known { name: name.clone(), capacity: None, stored: false, configured: false, named: 0, awaited: 0 };
         let slot = match self.known.iter().position(Option::is_none) {
             Some(free) => {
                 self.known[free] = Some(known);
@@ -588,6 +592,23 @@ impl PoolState {
                 self.slots.retain(|(_, other)| other != slot);
             }
         }
+    }
+
+    /// Counts what a ticket asks for, or takes it away with a negative sign. `ask` is of its least.
+    pub(crate) fn count_awaited(&mut self, ask: &Ask, request: &Request, sign: i128) {
+        for (slot, amount) in &ask.0 {
+            if let Some(known) = &mut self.known[usize::from(*slot)] {
+                let each = i128::from(*amount) / i128::from(request.min_count.max(1));
+                known.awaited += sign * each * i128::from(request.count);
+            }
+        }
+    }
+
+    /// What the tickets ask for of a resource.
+    pub(crate) fn awaited(&self, slot: Slot) -> i64 {
+        // Nothing to look up where nobody waits, as mostly.
+        let awaited = if self.node(ROOT).waiting == 0 { 0 } else { self.known(slot).map_or(0, |known| known.awaited) };
+        i64::try_from(awaited).unwrap_or(i64::MAX)
     }
 
     pub(crate) fn known(&self, slot: Slot) -> Option<&Known> {

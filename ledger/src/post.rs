@@ -196,6 +196,7 @@ impl Ledger {
         let (id, arrived) = (record.ticket.id, record.ticket.arrived);
         let pool = &mut self.pools[record.pool];
         pool.count(record.leaf, 0, 1, 0);
+        pool.count_awaited(&record.shape.ask, &record.ticket.request, 1);
         pool.arrivals.insert((arrived, id));
         let (queue, shapes) = pool.queue_of(record.leaf);
         queue.len += 1;
@@ -224,6 +225,7 @@ impl Ledger {
         }
         let pool = &mut self.pools[record.pool];
         pool.count(record.leaf, 0, -1, 0);
+        pool.count_awaited(&record.shape.ask, &record.ticket.request, -1);
         pool.arrivals.remove(&(record.ticket.arrived, id));
         let (queue, shapes) = pool.queue_of(record.leaf);
         queue.len -= 1;

@@ -105,6 +105,7 @@ impl Ground<'_> {
                     stored: self.stored(name.as_str()),
                     configured: configured.contains(name),
                     named: 0,
+                    awaited: 0,
                 })
             })
             .collect();
