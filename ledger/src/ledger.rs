@@ -17,8 +17,7 @@ use crate::pool::{Ask, Cell, HELD_MAX, Leaf, NodeId, PoolState, ROOT, SLOTS_MAX,
 use crate::queue::{Shape, TicketKey};
 use crate::reclaim::ClaimKey;
 use crate::request::{
-    COUNT_MAX, End, Ended, Id, LABEL_BYTES_MAX, LABELS_MAX, Lease, PRIORITY_MAX, Reason, ReasonCode, Request, SPAN_MAX,
-    State, Ticket,
+    COUNT_MAX, End, Ended, Id, Lease, PRIORITY_MAX, Reason, ReasonCode, Request, SPAN_MAX, State, Ticket, check_labels,
 };
 use crate::requests::{RequestKey, Requests, TenantSerial};
 use crate::time::Time;
@@ -544,11 +543,8 @@ impl Ledger {
                 return bad(field, "it is longer than a hundred years".into());
             }
         }
-        if request.labels.len() > LABELS_MAX {
-            return bad("labels", format!("{} are given, at most {LABELS_MAX} may be", request.labels.len()));
-        }
-        if request.labels.iter().any(|(name, value)| name.len() > LABEL_BYTES_MAX || value.len() > LABEL_BYTES_MAX) {
-            return bad("labels", format!("a name or value is longer than {LABEL_BYTES_MAX} bytes"));
+        if let Err(why) = check_labels(request.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()))) {
+            return bad("labels", why);
         }
         let start = leaf.unmade.as_ref().map_or(leaf.node, |unmade| unmade.parent);
         let most = self.pool_at(at).node(start).max_priority;

@@ -55,11 +55,11 @@ pub use entry::{Entry, Guarantee, Place, Victim};
 pub use ledger::{Close, Ledger};
 pub use name::{
     HOLDER_BYTES_MAX, Holder, LEVELS_MAX, NAME_BYTES_MAX, Name, NameError, REQUEST_ID_BYTES_MAX, RESOURCE_BYTES_MAX,
-    RequestId, Resource, TenantPath,
+    RequestId, Resource, TenantPath, is_shown,
 };
 pub use request::{
     COUNT_MAX, End, Ended, Id, LABEL_BYTES_MAX, LABELS_MAX, Lease, PRIORITY_MAX, Reason, ReasonCode, Request, SPAN_MAX,
-    State, Ticket,
+    State, Ticket, check_labels,
 };
 pub use snapshot::{
     AverageSnapshot, BudgetSnapshot, BurstSnapshot, ClaimSnapshot, HoldSnapshot, PoolSnapshot, Snapshot,

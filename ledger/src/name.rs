@@ -26,6 +26,43 @@ impl fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
+/// Characters that show nothing of themselves, and change how what is around them is shown: marks of direction, joiners,
+/// separators of lines, tags, fillers (Unicode's `Cf`, `Zl` and `Zp`, and two letters that are blank), in order. In a log or a terminal they make one text look like another.
+const INVISIBLE: [(char, char); 22] = [
+    ('\u{ad}', '\u{ad}'),
+    ('\u{600}', '\u{605}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{6dd}', '\u{6dd}'),
+    ('\u{70f}', '\u{70f}'),
+    ('\u{890}', '\u{891}'),
+    ('\u{8e2}', '\u{8e2}'),
+    ('\u{180e}', '\u{180e}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{2028}', '\u{202e}'),
+    ('\u{2060}', '\u{206f}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{fff9}', '\u{fffb}'),
+    ('\u{110bd}', '\u{110bd}'),
+    ('\u{110cd}', '\u{110cd}'),
+    ('\u{13430}', '\u{1343f}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0001}', '\u{e0001}'),
+    ('\u{e0020}', '\u{e007f}'),
+];
+
+/// Whether a character shows as itself wherever it is printed: no control character, and none that is invisible and
+/// changes its surroundings.
+pub fn is_shown(char: char) -> bool {
+    if char.is_ascii() {
+        return !char.is_ascii_control();
+    }
+    let before = INVISIBLE.partition_point(|(first, _)| *first <= char);
+    !char.is_control() && (before == 0 || INVISIBLE[before - 1].1 < char)
+}
+
 /// Shows at most this much of a bad name, without control characters.
 fn shown(text: &str) -> String {
     let clean: String = text.chars().take(80).flat_map(char::escape_debug).collect();
@@ -197,13 +234,21 @@ macro_rules! free_text {
         text_name! { $(#[$doc])* $name }
 
         impl $name {
-            /// Checks and takes it: printable, within its limit of bytes.
+            /// Checks and takes it: shown as it is, within its limit of bytes.
             pub fn parse(text: &str) -> Result<Self, NameError> {
-                if text.is_empty() || text.len() > $max || text.chars().any(char::is_control) {
+                if text.is_empty() || text.len() > $max || !text.chars().all(is_shown) {
                     return Err(NameError(format!(
-                        concat!($what, " {} is not 1 to {} bytes without control characters"),
+                        concat!($what, " {} is not 1 to {} bytes without control and invisible characters"),
                         shown(text), $max
                     )));
+                }
+                Ok(Self(text.into()))
+            }
+
+            /// Takes back what was kept: it was checked when it came, by rules that may have allowed more.
+            pub fn kept(text: &str) -> Result<Self, NameError> {
+                if text.is_empty() || text.len() > $max {
+                    return Err(NameError(format!(concat!($what, " {} is not 1 to {} bytes"), shown(text), $max)));
                 }
                 Ok(Self(text.into()))
             }
@@ -223,7 +268,7 @@ free_text! {
 
 #[cfg(test)]
 mod tests {
-    use super::{LEVELS_MAX, Name, RequestId, Resource, TenantPath};
+    use super::{LEVELS_MAX, Name, RequestId, Resource, TenantPath, is_shown};
 
     #[test]
     fn names_are_dns_labels() {
@@ -246,6 +291,23 @@ mod tests {
         for bad in ["", "/a", "a/", "a//b", "a/B", &["a"; LEVELS_MAX + 1].join("/")] {
             assert!(TenantPath::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_does_not_show_as_itself_is_no_part_of_an_id() {
+        for good in ["run-1", "läuft", "実行", "e\u{301}", "🚀", "a b"] {
+            assert!(RequestId::parse(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["a\u{202e}b", "a\u{200b}", "\u{feff}a", "a\u{2066}", "a\n", "a\u{1b}[31m", "a\u{2028}b", "a\u{e0041}"]
+        {
+            let error = RequestId::parse(bad).expect_err("refused").to_string();
+            assert!(error.contains("\\u{") || error.contains("\\n"), "{error}");
+            assert!(error.chars().all(is_shown), "{error:?}");
+            let kept = RequestId::kept(bad).expect("what was kept is taken back");
+            assert_eq!(kept.as_str(), bad);
+        }
+        assert!(RequestId::kept("").is_err() && RequestId::kept(&"x".repeat(129)).is_err());
     }
 
     #[test]

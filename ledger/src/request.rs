@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::amount::{Amount, Amounts};
 use crate::config::Enforce;
-use crate::name::{Holder, Name, RequestId, Resource, TenantPath};
+use crate::name::{Holder, Name, RequestId, Resource, TenantPath, is_shown};
 use crate::time::Time;
 
 /// Instances that one request may ask for.
@@ -17,6 +17,26 @@ pub const PRIORITY_MAX: i32 = 1_000_000_000;
 pub const LABELS_MAX: usize = 16;
 /// Bytes of a label's name or value.
 pub const LABEL_BYTES_MAX: usize = 256;
+/// Checks a request's labels: how many there are, how long, and that each shows as it is.
+pub fn check_labels<'a>(labels: impl ExactSizeIterator<Item = (&'a str, &'a str)>) -> Result<(), String> {
+    if labels.len() > LABELS_MAX {
+        return Err(format!("{} are given, at most {LABELS_MAX} may be", labels.len()));
+    }
+    for (key, value) in labels {
+        if key.is_empty() {
+            return Err("a key is empty: give each a name, as in run=42".to_owned());
+        }
+        if key.len() > LABEL_BYTES_MAX || value.len() > LABEL_BYTES_MAX {
+            return Err(format!("a key or value is longer than {LABEL_BYTES_MAX} bytes"));
+        }
+        if !key.chars().chain(value.chars()).all(is_shown) {
+            let clean: String = key.chars().take(80).flat_map(char::escape_debug).collect();
+            return Err(format!("\"{clean}\" or its value has a control or invisible character: leave it out"));
+        }
+    }
+    Ok(())
+}
+
 /// The longest time that anything may name: a hundred years.
 pub const SPAN_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
 

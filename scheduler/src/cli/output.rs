@@ -64,12 +64,20 @@ pub(super) enum Side {
     Right,
 }
 
+/// A text as it may stand in a terminal: whatever a server says, nothing of it moves what stands around it.
+fn shown(text: &str) -> String {
+    let one = |char: char| -> String {
+        if headgate_ledger::is_shown(char) { char.into() } else { char.escape_unicode().collect() }
+    };
+    text.chars().map(one).collect()
+}
+
 /// Lays rows out under their headings, without borders.
 pub(super) fn table(columns: &[(&str, Side)], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(columns.iter().map(|(name, _)| *name));
-    table.add_rows(rows);
+    table.add_rows(rows.into_iter().map(|row| row.into_iter().map(|cell| shown(&cell))));
     for (at, (_, side)) in columns.iter().enumerate() {
         if let Some(column) = table.column_mut(at) {
             column.set_padding((0, 2));

@@ -92,9 +92,9 @@ fn parse_priority(text: &str) -> Result<i32, TextError> {
 }
 
 fn parse_kind(text: &str) -> Result<String, TextError> {
-    if text.chars().count() > KIND_CHARS_MAX || text.chars().any(char::is_control) {
+    if text.chars().count() > KIND_CHARS_MAX || !text.chars().all(headgate_ledger::is_shown) {
         return Err(TextError(format!(
-            "kind {} is longer than {KIND_CHARS_MAX} characters, or has a control character",
+            "kind {} is longer than {KIND_CHARS_MAX} characters, or has a control or invisible character",
             shown(text)
         )));
     }

@@ -56,6 +56,9 @@ impl Asking {
         if reason.len() > REASON_BYTES_MAX {
             wrong.add("reason", format!("it is longer than {REASON_BYTES_MAX} bytes"));
         }
+        if !reason.chars().all(ledger::is_shown) {
+            wrong.add("reason", "it has a control or invisible character: write it in one line");
+        }
         Self { asker, reason, validate_only, expected: Vec::new() }
     }
 

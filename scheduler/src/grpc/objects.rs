@@ -303,8 +303,11 @@ pub(super) fn tenant(
 }
 
 fn check_kind(wrong: &mut Violations, field: &str, kind: &str) {
-    if kind.chars().count() > KIND_CHARS_MAX || kind.chars().any(char::is_control) {
-        wrong.add(field, format!("it is longer than {KIND_CHARS_MAX} characters, or has a control character"));
+    if kind.chars().count() > KIND_CHARS_MAX || !kind.chars().all(ledger::is_shown) {
+        wrong.add(
+            field,
+            format!("it is longer than {KIND_CHARS_MAX} characters, or has a control or invisible character"),
+        );
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use headgate_ledger::{
-    Amount, Amounts, COUNT_MAX, Holder, LABEL_BYTES_MAX, LABELS_MAX, Name, PRIORITY_MAX, RESOURCES_MAX, Request,
-    RequestId, Resource, SPAN_MAX, TenantPath,
+    Amount, Amounts, COUNT_MAX, Holder, Name, PRIORITY_MAX, RESOURCES_MAX, Request, RequestId, Resource, SPAN_MAX,
+    TenantPath, check_labels as check_ledger_labels,
 };
 use headgate_proto::limits::{IDS_MAX, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
 use headgate_proto::v1;
@@ -203,12 +203,7 @@ pub(super) fn span(wrong: &mut Violations, field: &str, span: Option<prost_types
 }
 
 fn check_labels(wrong: &mut Violations, field: &str, labels: &BTreeMap<String, String>) {
-    if labels.len() > LABELS_MAX {
-        wrong.add(field, format!("{} are given, at most {LABELS_MAX} may be", labels.len()));
-    }
-    if labels.iter().any(|(name, value)| name.len() > LABEL_BYTES_MAX || value.len() > LABEL_BYTES_MAX) {
-        wrong.add(field, format!("a key or value is longer than {LABEL_BYTES_MAX} bytes"));
-    }
+    wrong.take(field, check_ledger_labels(labels.iter().map(|(key, value)| (key.as_str(), value.as_str()))));
 }
 
 /// Whose leases and tickets a call means: by ids, or all of a holder's.

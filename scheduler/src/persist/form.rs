@@ -60,8 +60,8 @@ text! {
     Name: Name::parse,
     Resource: Resource::parse,
     TenantPath: TenantPath::parse,
-    RequestId: RequestId::parse,
-    Holder: Holder::parse,
+    RequestId: RequestId::kept,
+    Holder: Holder::kept,
 }
 
 /// A tenant's path where the root may stand too.

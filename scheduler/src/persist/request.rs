@@ -127,7 +127,7 @@ impl Persisted for Request {
             enforce,
         } = form;
         Ok(Self {
-            id: RequestId::parse(&id).at("id")?,
+            id: RequestId::kept(&id).at("id")?,
             tenant: TenantPath::parse(&tenant).at("tenant")?,
             pool: Name::parse(&pool).at("pool")?,
             resources: Amounts::parse(resources).at("resources")?,

@@ -65,6 +65,20 @@ fn every_offending_field_is_named() {
 }
 
 #[test]
+fn what_would_not_show_as_itself_is_refused() {
+    for text in ["a\u{202e}b", "a\u{200b}", "a\nb", "\u{1b}[31m"] {
+        assert_eq!(wrong(|wire| wire.request_id = text.to_owned()), ["request.request_id"], "{text:?}");
+        assert_eq!(wrong(|wire| wire.holder = text.to_owned()), ["request.holder"], "{text:?}");
+        let label = |key: &str, value: &str| [(key.to_owned(), value.to_owned())].into();
+        assert_eq!(wrong(|wire| wire.labels = label(text, "x")), ["request.labels"], "{text:?}");
+        assert_eq!(wrong(|wire| wire.labels = label("x", text)), ["request.labels"], "{text:?}");
+    }
+    assert_eq!(wrong(|wire| wire.labels = [(String::new(), "x".to_owned())].into()), ["request.labels"]);
+    let named = v1::Request { labels: [("läuft".to_owned(), String::new())].into(), ..good() };
+    assert!(parsed(named).is_ok(), "an empty value is one");
+}
+
+#[test]
 fn amounts_are_told_by_their_place() {
     let resource = |name: &str, kind| v1::Resource { name: name.to_owned(), amount_kind: kind };
     for (resources, field) in [
