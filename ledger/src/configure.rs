@@ -24,6 +24,8 @@ pub const BUDGETS_MAX: usize = 16;
 pub const WEIGHT_MAX: u32 = 1_000_000_000;
 /// Tickets that a pool may have waiting.
 pub const QUEUED_MAX: u32 = 10_000_000;
+/// The shortest turn of a hold, where one is ever over: whatever ends, ends more seldom.
+pub(crate) const HOLD_FOR_MIN: Duration = Duration::from_secs(1);
 
 /// The whole configuration, as it is being changed.
 #[derive(Clone, Debug)]
@@ -55,7 +57,14 @@ impl Draft {
         match change {
             Change::Settings(settings) => self.settings = settings.clone(),
             Change::PutPool(pool) => {
-                self.pools.insert(pool.name.clone(), pool.clone());
+                let before = self.pools.insert(pool.name.clone(), pool.clone());
+                // One that was set when shorter turns were allowed stays as it is.
+                let said = before.is_none_or(|before| before.hold_for != pool.hold_for);
+                if said && !pool.hold_for.is_zero() && pool.hold_for < HOLD_FOR_MIN {
+                    let why = "hold_for is shorter than a second, and the journal would grow with every turn of a hold: \
+                               say 1s or more, or 0s, where a turn is never over";
+                    return Err(problem("pool", &pool.name, why));
+                }
             }
             Change::DeletePool(name) => {
                 self.pools.remove(name).ok_or_else(|| problem("pool", name, "there is none of that name"))?;

@@ -13,7 +13,6 @@ mod span;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path as FilePath;
-use std::time::Duration;
 
 use headgate_ledger::{
     Amounts, Change, Class, Enforce as LedgerEnforce, Ledger, Lifecycles, Name, Pool, Resource, Settings, Source,
@@ -369,9 +368,6 @@ pub fn check(file: &str, text: &str) -> Checked {
     Checked { file: file.to_owned(), errors, warnings }
 }
 
-/// Turns of holds that are shorter than this are hardly meant: whatever ends, ends more seldom.
-const HOLD_FOR_SHORT: Duration = Duration::from_secs(1);
-
 /// What is allowed, but hardly meant, by the configuration itself.
 fn hardly_meant(config: &Config) -> Vec<Problem> {
     let Objects { pools, classes, tenants, places, .. } = &config.objects;
@@ -388,10 +384,6 @@ fn hardly_meant(config: &Config) -> Vec<Problem> {
         }
         if pool.enforce != LedgerEnforce::Deny {
             found.push(at(object.clone(), "decisions are not enforced: what would wait or be denied is allowed"));
-        }
-        if !pool.hold_for.is_zero() && pool.hold_for < HOLD_FOR_SHORT {
-            let why = "its hold_for is below a second: while tickets wait, the journal grows with every turn of a hold";
-            found.push(at(object.clone(), why));
         }
         if !tenants.iter().any(|tenant| tenant.quota(pool.name.as_str()).is_some()) {
             found.push(at(object, "no tenant has a quota in it: nobody may use it"));

@@ -373,8 +373,14 @@ tenants:
 ";
     let checked = check("f", text);
     assert_eq!(checked.exit_status(), 0);
-    let restless = check("f", &text.replace("name: spare,", "name: spare, hold_for: 1ms,"));
-    assert!(restless.warnings.iter().any(|warning| warning.what.contains("hold_for is below a second")));
+    for (span, errors) in [("0s", 0), ("1ms", 1), ("999ms", 1), ("1s", 0)] {
+        let turns = check("f", &text.replace("name: spare,", &format!("name: spare, hold_for: {span},")));
+        assert_eq!(turns.errors.len(), errors, "{span}: {:?}", turns.errors);
+        for error in turns.errors {
+            let told = error.in_file("f").to_string();
+            assert!(told.starts_with("f:3:12: pool spare: hold_for is shorter than a second"), "{told}");
+        }
+    }
     assert_eq!(
         checked.for_people(),
         "\
