@@ -6,6 +6,7 @@
 
 mod amount;
 mod calendar;
+mod every;
 mod read;
 mod server;
 mod shape;
@@ -253,7 +254,7 @@ impl Config {
 
     /// Parses a configuration; `file` is what it is called in errors.
     pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
-        let shape: ConfigShape = read_yaml(file, text)?;
+        let shape: ConfigShape = every::read_yaml_to_the_end(file, text)?;
         shape.parse().map_err(|mut problems| {
             problems.sort();
             Problems { file: file.to_owned(), problems }
