@@ -49,6 +49,11 @@ impl Finding {
         Self { code, node, slot: None, budget: None, used: 0, requested: 0, limit: 0 }
     }
 
+    /// Of what an ask would do at a node.
+    pub(crate) fn at(code: ReasonCode, node: NodeId, effect: &Effect) -> Self {
+        Self::effect(code, node, effect, effect.limit)
+    }
+
     fn effect(code: ReasonCode, node: NodeId, effect: &Effect, limit: i64) -> Self {
         Self {
             code,
@@ -268,11 +273,13 @@ impl Ledger {
                 // What is not available just now may come back.
                 effect.limit = pool.capacity(effect.slot).unwrap_or(crate::pool::NO_LIMIT);
             }
-            let finding = Finding::effect(ReasonCode::NeverFits, node, &effect, effect.limit);
+            // Nothing is in use: what others do not lend is taken off what may be.
+            let finding = Finding { used: 0, ..Finding::at(ReasonCode::NeverFits, node, &effect) };
             if effect.amount > effect.limit {
-                larger.push(Finding { used: 0, ..finding });
+                larger.push(finding);
             } else if !effect.fits() {
-                unlendable.push(finding);
+                let most = (effect.amount - (effect.occupied_after - effect.limit)).max(0);
+                unlendable.push(Finding { limit: most, ..finding });
             }
             ControlFlow::Continue(())
         });

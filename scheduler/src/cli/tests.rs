@@ -158,6 +158,10 @@ mod answers {
             text::answer(&denied(), true),
             "would be denied\n  exceeds-limit at acme/ml: cpu 3500m used, 2 requested, 4 at most\n"
         );
+        let told =
+            |code: v1::Reason| text::reason(&v1::ReasonDetail { code: code.into(), ..denied().reasons[0].clone() });
+        assert_eq!(told(v1::Reason::NeverFits), "never-fits at acme/ml: cpu 2 requested, 4 at most");
+        assert_eq!(told(v1::Reason::WouldBorrow), "would-borrow at acme/ml: cpu 3500m used, 2 requested, 4 guaranteed");
     }
 
     #[test]

@@ -69,7 +69,11 @@ pub(super) fn reason(reason: &v1::ReasonDetail) -> String {
     if !resource.is_empty() {
         let amount = |units| amount(units, resource);
         let (used, requested, limit) = (amount(*used), amount(*requested), amount(*limit));
-        let _ = write!(text, ": {resource} {used} used, {requested} requested, {limit} at most");
+        // What never fits, whatever is in use: that has no say in it.
+        let used = if *code == v1::Reason::NeverFits as i32 { String::new() } else { format!("{used} used, ") };
+        let guarantee = [v1::Reason::WouldBorrow, v1::Reason::BurstOver].map(i32::from).contains(code);
+        let bound = if guarantee { "guaranteed" } else { "at most" };
+        let _ = write!(text, ": {resource} {used}{requested} requested, {limit} {bound}");
     }
     if !budget.is_empty() {
         let _ = write!(text, " (budget {budget})");

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use headgate_ledger::{Explanation, Resource};
+use headgate_ledger::{Explanation, ReasonCode, Resource};
 use serde::Serialize;
 
 use crate::config::{Problem, format_amount, format_span};
@@ -176,7 +176,11 @@ pub(super) fn explained(of: &str, explanation: &Explanation) -> String {
         if let Some(resource) = &reason.resource {
             let amount = |amount| format_amount(amount, resource.as_str());
             let (used, requested, limit) = (amount(reason.used), amount(reason.requested), amount(reason.limit));
-            let _ = write!(text, ": {resource} {used} used, {requested} requested, {limit} at most");
+            // What never fits, whatever is in use: that has no say in it.
+            let used = if reason.code == ReasonCode::NeverFits { String::new() } else { format!("{used} used, ") };
+            let guarantee = matches!(reason.code, ReasonCode::WouldBorrow | ReasonCode::BurstOver);
+            let bound = if guarantee { "guaranteed" } else { "at most" };
+            let _ = write!(text, ": {resource} {used}{requested} requested, {limit} {bound}");
         }
         if let Some(budget) = &reason.budget {
             let _ = write!(text, " (budget {budget})");
