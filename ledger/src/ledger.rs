@@ -701,7 +701,10 @@ impl Ledger {
         if code == ReasonCode::Inactive {
             return (first, true);
         }
-        let never = self.never_fits(at, asker.leaf, asker.ask);
+        let mut never = self.never_fits(at, asker.leaf, asker.ask);
+        if !asker.borrow {
+            never.extend(self.never_within(at, asker.leaf, asker.ask));
+        }
         if never.is_empty() { (self.findings(at, asker, now, false), false) } else { (never, true) }
     }
 

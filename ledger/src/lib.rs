@@ -26,6 +26,7 @@ mod ids;
 mod ledger;
 mod memo;
 mod name;
+mod never;
 mod page;
 mod pool;
 mod post;

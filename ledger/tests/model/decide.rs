@@ -58,8 +58,14 @@ impl Model {
         if let Some((tenant, resource, _)) = self.budgets_against(asking, larger).into_iter().next() {
             return Some(Reason::at(Code::NeverFits, &tenant, &resource));
         }
-        let blocked = View::empty(tree).blocked(asking.leaf, &asking.ask, Less::Nothing);
-        blocked.first().map(|blocked| Reason::at(Code::NeverFits, tree.tenant(blocked.node), &blocked.resources[0]))
+        let empty = View::empty(tree);
+        if let Some(blocked) = empty.blocked(asking.leaf, &asking.ask, Less::Nothing).first() {
+            return Some(Reason::at(Code::NeverFits, tree.tenant(blocked.node), &blocked.resources[0]));
+        }
+        // Where it asked not to borrow, and would whatever ended.
+        let borrows = |resource: &&str| !empty.within(asking.leaf, asking.leaf, &asking.ask, [*resource]);
+        let resource = asked_for(&asking.ask).filter(|_| !asking.borrow).find(borrows)?;
+        Some(Reason::at(Code::NeverFits, tree.tenant(asking.leaf), resource))
     }
 
     /// "Exceeded is: used plus request above amount."

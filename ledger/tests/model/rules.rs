@@ -246,6 +246,20 @@ fn what_others_never_lend_never_fits() {
 }
 
 #[test]
+fn who_asks_not_to_borrow_for_more_than_is_guaranteed_would_wait_in_vain() {
+    let mut s = Story::of(ten(), vec![guaranteed("a", "cpu", 2), open("b")]);
+    let modest = |id: &str, tenant: &str, n| Request { borrow: false, ..request(id, tenant, cpu(n)) };
+    assert_eq!(s.acquire(modest("a3", "a", 3)), Outcome::Deny(reason(Code::NeverFits, "a", "cpu")));
+    assert_eq!(s.acquire(modest("b1", "b", 1)), Outcome::Deny(reason(Code::NeverFits, "b", "cpu")));
+    assert_eq!(s.acquire(modest("a2", "a", 2)), ALLOW);
+    assert_eq!(queue_for(s.acquire(modest("a1", "a", 1))), Code::WouldBorrow);
+    s.put("a", Lifecycle::Maintenance);
+    assert_eq!(deny_for(s.acquire(modest("half", "a", 2))), Code::NeverFits);
+    s.release("a2");
+    assert_eq!(s.admitted(), ["a1"]);
+}
+
+#[test]
 fn a_resource_without_capacity_is_bounded_by_limits_and_passes_no_hold() {
     let licences = |amount| amounts(&[("licences", amount)]);
     let team = tenant("team", Quota { limit: licences(3), ..Quota::default() });

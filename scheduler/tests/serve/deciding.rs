@@ -240,3 +240,29 @@ tenants: [{name: a, quota: {default: {}}, members: {max: 1}}]
     let known = client.acquire(request("s", "a/first", 1)).await.expect("decided");
     assert_eq!(known.decision(), Decision::Allow, "who is there already stays");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_never_fits_is_told_with_what_could_be_had() {
+    let running = serve(
+        "
+pools: [{name: default, capacity: {cpu: 10}, implied: {}}]
+tenants:
+  - {name: a, quota: {default: {guaranteed: {cpu: 2}}}}
+  - {name: b, quota: {default: {guaranteed: {cpu: 5}, lendable: {cpu: 2}}}}
+",
+    )
+    .await;
+    let mut client = running.quota().await;
+    client.take("b", 1, 1).await;
+    let never = client.acquire(waiting("never", "a", 8)).await.expect("decided");
+    let numbers = |reason: &v1::ReasonDetail| (reason.used, reason.requested, reason.limit);
+    assert_eq!((never.decision(), codes(&never)), (Decision::Deny, vec![Reason::NeverFits]));
+    assert_eq!((&never.reasons[0].tenant[..], numbers(&never.reasons[0])), ("", (0, 8000, 7000)), "b keeps three");
+    let most = client.check(request("", "a", 7)).await.expect("decided");
+    assert_eq!(most.decision(), Decision::Allow, "what is told can be had");
+
+    let modest = v1::Request { borrow: Some(false), ..waiting("modest", "a", 3) };
+    let modest = client.acquire(modest).await.expect("decided");
+    assert_eq!((modest.decision(), codes(&modest)), (Decision::Deny, vec![Reason::NeverFits, Reason::WouldBorrow]));
+    assert_eq!((&modest.reasons[0].tenant[..], numbers(&modest.reasons[0])), ("a", (0, 3000, 2000)));
+}
