@@ -8,7 +8,7 @@ use crate::book::Book;
 use crate::bundle::{Bundles, WIDE};
 use crate::burst::BurstState;
 use crate::hold::Hold;
-use crate::pool::{Ask, CLIMB, Node, NodeId, PoolState, ROOT, Set, Slot, Tally};
+use crate::pool::{Ask, CLIMB, Node, NodeId, PoolState, ROOT, Set, Slot};
 use crate::queue::{Queue, Shapes};
 use crate::request::Id;
 use crate::time::Time;
@@ -211,18 +211,6 @@ impl PoolState {
                 node.plans.clear();
             }
             next = (id != ROOT).then_some(node.parent);
-        }
-    }
-
-    /// The tree as if nothing were held, for the audit.
-    pub(crate) fn forget_held(&mut self) {
-        for at in 0..self.nodes.len() {
-            let node = &mut self.nodes[at];
-            for slot in 0..node.cells.len() {
-                node.cells[slot].now = Tally { usage: 0, inner: node.kept_below(slot as Slot) };
-            }
-            node.plans.clear();
-            node.marked = 0;
         }
     }
 

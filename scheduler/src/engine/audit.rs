@@ -8,27 +8,44 @@
 //! A broken invariant is loud, but stops nothing: most of what is decided is sound still, and a restart, which derives
 //! every counter anew, is for people to choose.
 
-use headgate_ledger::{Ledger, Time, Violation};
+use headgate_ledger::{Ledger, Name, Time, Violation};
 
 use super::cell::Cell;
 
 /// What is said of one audit: one fault often breaks an invariant in many places.
 const SAID_MAX: usize = 10;
 
-/// Looks at what readers see. It is copied first: the publisher waits for whoever reads, and a copy takes less than half as
-/// long as an audit, and far less where many wait. The digest of a snapshot keeps it longer.
+/// Tickets that are looked at in one reading: each is asked as when it is dispatched, which takes microseconds.
+const TICKETS_AT_ONCE: usize = 64;
+
+/// Looks at what readers see, in many short readings, as the publisher waits for whoever reads: the counters of a pool in
+/// one, for they must be of one moment, and then tickets, some at a time. Nothing is copied. What is broken stays so, and
+/// is found in whichever reading it falls.
 pub(super) fn of_published(cell: &Cell) -> Vec<Violation> {
-    let (ledger, time) = {
+    let pools: Vec<Name> = cell.mirror.read().ledger.pools().map(|pool| pool.name.clone()).collect();
+    let mut violations = Vec::new();
+    for pool in &pools {
+        violations.extend(cell.mirror.read().ledger.audit_pool(pool.as_str()));
+    }
+    let tickets = cell.mirror.read().ledger.ticket_ids();
+    for some in tickets.chunks(TICKETS_AT_ONCE) {
         let shown = cell.mirror.read();
-        (shown.ledger.clone(), shown.time)
-    };
-    of(cell, "what is served", &ledger, time)
+        violations.extend(shown.ledger.audit_tickets(shown.time, some));
+    }
+    tell(cell, "what is served", &violations);
+    violations
 }
 
 /// Looks at a ledger to which nothing is due at `time`; what is broken is counted and told.
 pub(super) fn of(cell: &Cell, which: &'static str, ledger: &Ledger, time: Time) -> Vec<Violation> {
     let violations = ledger.audit(time, &[]);
-    for violation in &violations {
+    tell(cell, which, &violations);
+    violations
+}
+
+/// Counts what is broken, and says so.
+fn tell(cell: &Cell, which: &'static str, violations: &[Violation]) {
+    for violation in violations {
         cell.metrics.violations.count(violation.invariant);
     }
     for Violation { invariant, what } in violations.iter().take(SAID_MAX) {
@@ -39,5 +56,4 @@ pub(super) fn of(cell: &Cell, which: &'static str, ledger: &Ledger, time: Time) 
         tracing::error!(cell = %cell.name, ledger = which, more, "and more invariants are broken");
     }
     cell.audits.advance(cell.audits.reached() + 1);
-    violations
 }

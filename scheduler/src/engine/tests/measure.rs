@@ -158,6 +158,9 @@ fn under_the_lock_and_beside_it() {
         time("an audit", 3, &mut || {
             black_box(engine.peek(&cell, |view| view.audit(view.now(), &[]))).expect("a cell");
         });
+        time("of it, what is looked at in one reading at most: a pool's counters", 3, &mut || {
+            black_box(engine.peek(&cell, |view| view.audit_pool("default"))).expect("a cell");
+        });
         engine.shutdown().await;
     });
 }
