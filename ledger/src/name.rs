@@ -27,7 +27,8 @@ impl fmt::Display for NameError {
 impl std::error::Error for NameError {}
 
 /// Characters that show nothing of themselves, and change how what is around them is shown: marks of direction, joiners,
-/// separators of lines, tags, fillers (Unicode's `Cf`, `Zl` and `Zp`, and two letters that are blank), in order. In a log or a terminal they make one text look like another.
+/// separators of lines, tags, fillers (Unicode's `Cf`, `Zl` and `Zp`, and two letters that are blank), in order. In a log
+/// or a terminal they make one text look like another.
 const INVISIBLE: [(char, char); 22] = [
     ('\u{ad}', '\u{ad}'),
     ('\u{600}', '\u{605}'),

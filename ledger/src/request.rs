@@ -17,6 +17,9 @@ pub const PRIORITY_MAX: i32 = 1_000_000_000;
 pub const LABELS_MAX: usize = 16;
 /// Bytes of a label's name or value.
 pub const LABEL_BYTES_MAX: usize = 256;
+/// The longest time that anything may name: a hundred years.
+pub const SPAN_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
+
 /// Checks a request's labels: how many there are, how long, and that each shows as it is.
 pub fn check_labels<'a>(labels: impl ExactSizeIterator<Item = (&'a str, &'a str)>) -> Result<(), String> {
     if labels.len() > LABELS_MAX {
@@ -36,9 +39,6 @@ pub fn check_labels<'a>(labels: impl ExactSizeIterator<Item = (&'a str, &'a str)
     }
     Ok(())
 }
-
-/// The longest time that anything may name: a hundred years.
-pub const SPAN_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 /// A lease's or a ticket's number in its cell. A ticket's lease has the ticket's number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

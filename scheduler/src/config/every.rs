@@ -36,10 +36,10 @@ pub(super) fn read_yaml_to_the_end<T: DeserializeOwned>(file: &str, text: &str) 
 /// All errors of form as they are found, and one more than are told; none where it is no tree at all.
 fn all_of<T: DeserializeOwned>(text: &str) -> Option<Vec<Problem>> {
     let mut tree: Node = read_yaml("", text).ok()?;
-    let lines: Vec<&str> = text.lines().collect();
+    Cursor::at_the_beginning(text).quote(&mut tree);
     let mut found = Vec::new();
     for _ in 0..TAKEN_OUT_MAX {
-        let written = Written::of(&tree, &lines);
+        let written = Written::of(&tree);
         let Err(Problems { problems, .. }) = read_yaml::<T>("", &written.text) else { break };
         let Some(Problem { place: Some(at), what }) = problems.into_iter().next() else { break };
         let Some(token) = written.token_at(at.column) else { break };
@@ -75,6 +75,7 @@ enum Raw {
         cut: bool,
     },
     List(Vec<Node>),
+    /// As it is written: with quotes, once it is known where they are needed.
     Scalar(String),
 }
 
@@ -176,9 +177,9 @@ struct Known {
 }
 
 impl Written {
-    fn of(tree: &Node, lines: &[&str]) -> Self {
+    fn of(tree: &Node) -> Self {
         let mut written = Self { column: 1, ..Self::default() };
-        written.node(tree, None, lines);
+        written.node(tree, None);
         written
     }
 
@@ -197,7 +198,7 @@ impl Written {
         self.tokens.push(Token { column: self.column, place, node, is_key });
     }
 
-    fn node(&mut self, node: &Node, parent: Option<usize>, lines: &[&str]) {
+    fn node(&mut self, node: &Node, parent: Option<usize>) {
         let number = self.nodes.len();
         let cut = matches!(node.value, Raw::Mapping { cut: true, .. });
         self.nodes.push(Known { parent, cut });
@@ -210,7 +211,7 @@ impl Written {
                     self.begin(key.place, self.nodes.len(), true);
                     self.push(&quoted(&key.value));
                     self.push(": ");
-                    self.node(value, Some(number), lines);
+                    self.node(value, Some(number));
                 }
                 self.push("}");
             }
@@ -218,12 +219,11 @@ impl Written {
                 self.push("[");
                 for (nth, item) in items.iter().enumerate() {
                     self.push(if nth == 0 { "" } else { ", " });
-                    self.node(item, Some(number), lines);
+                    self.node(item, Some(number));
                 }
                 self.push("]");
             }
-            Raw::Scalar(text) if is_plain(text, node.place, lines) => self.push(text),
-            Raw::Scalar(text) => self.push(&quoted(text)),
+            Raw::Scalar(text) => self.push(text),
         }
     }
 }
@@ -232,16 +232,50 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Whether a scalar stands in the file without quotes, and may stand so on the line.
-fn is_plain(text: &str, place: Option<Place>, lines: &[&str]) -> bool {
-    let begins = place.and_then(|place| {
-        let line = lines.get(usize::try_from(place.line).ok()?.checked_sub(1)?)?;
-        line.chars().nth(usize::try_from(place.column).ok()?.checked_sub(1)?)
-    });
+/// Whether a scalar may stand on the line as it is, where it stands so in the file.
+fn is_plain(text: &str) -> bool {
     let safe = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '/' | '+' | '-' | '%');
-    begins.is_none_or(|char| !matches!(char, '"' | '\'' | '|' | '>'))
+    let first = text.chars().next();
+    first.is_some_and(|first| first.is_ascii_alphanumeric() || (first == '-' && text.len() > 1))
         && text.chars().all(safe)
-        && text.chars().next().is_some_and(|first| first.is_ascii_alphanumeric() || (first == '-' && text.len() > 1))
+}
+
+/// A place in the file that only moves on, as those of a tree do.
+struct Cursor<'a> {
+    rest: std::str::Chars<'a>,
+    at: Place,
+}
+
+impl<'a> Cursor<'a> {
+    fn at_the_beginning(text: &'a str) -> Self {
+        Self { rest: text.chars(), at: Place { line: 1, column: 1 } }
+    }
+
+    /// What stands at a place; none where it has been passed: then it was referred to from further on.
+    fn char_at(&mut self, place: Place) -> Option<char> {
+        while self.at < place {
+            self.at = match self.rest.next()? {
+                '\n' => Place { line: self.at.line + 1, column: 1 },
+                _ => Place { column: self.at.column + 1, ..self.at },
+            };
+        }
+        if self.at == place { self.rest.clone().next() } else { None }
+    }
+
+    /// Puts into quotes what has them in the file, and what could not stand on the line without.
+    fn quote(&mut self, node: &mut Node) {
+        let place = node.place;
+        match &mut node.value {
+            Raw::Mapping { entries, .. } => entries.iter_mut().for_each(|(_, value)| self.quote(value)),
+            Raw::List(items) => items.iter_mut().for_each(|item| self.quote(item)),
+            Raw::Scalar(text) => {
+                let begins = place.and_then(|place| self.char_at(place));
+                if !is_plain(text) || matches!(begins, Some('"' | '\'' | '|' | '>')) {
+                    *text = quoted(text);
+                }
+            }
+        }
+    }
 }
 
 /// Takes a node out of what it stands in, by its number; `next` is that of `node`. Says whether it was there: all of a tree
