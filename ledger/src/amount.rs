@@ -72,7 +72,7 @@ impl Amounts {
     }
 
     /// Every amount, by name.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Resource, Amount)> + Clone {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&Resource, Amount)> + ExactSizeIterator + Clone {
         self.0.iter().map(|(name, amount)| (name, *amount))
     }
 

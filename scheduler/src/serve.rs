@@ -22,7 +22,8 @@ use crate::config::{self, Config, Problems};
 use crate::engine::{self, Configure, Engine, EngineError};
 use crate::grpc::{self, SurfaceError};
 use crate::http::{self, Metrics};
-use crate::listen::{Accepting, Certificates, Listening, Room, install_crypto};
+use crate::listen::lanes::as_many_as_cores;
+use crate::listen::{Certificates, Listening, Room, install_crypto};
 use crate::logs::Logs;
 use crate::persist::Surface;
 use crate::ready::{Phase, Readiness};
@@ -169,8 +170,8 @@ impl Server {
         if let Some(listening) = grpc_listening {
             let surface =
                 grpc::Surface { engine: engine.clone(), callers: callers.clone(), readiness: readiness.clone() };
-            let connections: Accepting = listening.accept(grpc_tls, Room::GRPC);
-            surfaces.spawn(async move { Ok(grpc::serve(surface, connections).await?) });
+            let threads = config.listen.grpc_threads.map_or_else(as_many_as_cores, |config::Threads(threads)| threads);
+            surfaces.spawn(async move { Ok(grpc::serve(surface, listening, grpc_tls, threads).await?) });
         }
         readiness.serve(engine.clone());
 

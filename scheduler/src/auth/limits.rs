@@ -95,6 +95,13 @@ pub struct Admitted {
     _all: OwnedSemaphorePermit,
 }
 
+impl Admitted {
+    /// Parts room for so many from this one; what is not there is not parted.
+    pub fn split(&mut self, count: usize) -> Option<Self> {
+        Some(Self { _own: self._own.split(count)?, _all: self._all.split(count)? })
+    }
+}
+
 /// How long to wait when all room is taken: a few commits.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
@@ -136,6 +143,15 @@ impl Meter {
             "this caller's operations under way",
             "operations under way",
         )
+    }
+
+    /// Room for so many operations together, each a call of its own; none, where there is not room for all.
+    pub fn operations_at_once(&self, count: usize) -> Option<Admitted> {
+        let permits = u32::try_from(count).ok()?;
+        let own = self.own.operations.clone().try_acquire_many_owned(permits).ok()?;
+        let all = self.limits.all.operations.clone().try_acquire_many_owned(permits).ok()?;
+        self.rate.take(permits.into(), Instant::now()).ok()?;
+        Some(Admitted { _own: own, _all: all })
     }
 
     /// Room for the operations of one message of a stream; waits until there is some.
@@ -271,6 +287,21 @@ mod tests {
         let _stream = a.stream().expect("room");
         assert_eq!(b.stream().expect_err("no room").what, "streams", "its own would do");
         assert_eq!(a.stream().expect_err("no room").what, "this caller's streams");
+    }
+
+    #[test]
+    fn room_for_several_is_parted() {
+        let limits = Limits::with(Share { operations_max: 3, ..Share::ONE }, Share::ALL, 1000, 2);
+        let meter = Meter::new(&limits);
+        assert!(meter.operations_at_once(4).is_none(), "all or none");
+        let mut three = meter.operations_at_once(3).expect("room");
+        let two = three.split(2).expect("two of three");
+        assert!(three.split(2).is_none(), "one is left");
+        drop(three);
+        let _one = meter.operation().expect("room for one");
+        assert!(meter.operation().is_err(), "two are kept");
+        drop(two);
+        assert!(meter.operation().is_ok());
     }
 
     #[test]

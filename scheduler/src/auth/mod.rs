@@ -61,6 +61,13 @@ impl Caller {
         Self { name: name.into(), grant: Grant::everything(), meter: Meter::new(limits) }
     }
 
+    /// The same, but for a highest priority.
+    #[cfg(test)]
+    pub(crate) fn at_most_priority(&self, most: i32) -> Self {
+        let grant = Grant { max_priority: Some(most), ..self.grant.clone() };
+        Self { name: self.name.clone(), grant, meter: self.meter.clone() }
+    }
+
     /// Who it is, for the journal and the logs.
     pub fn name(&self) -> &Arc<str> {
         &self.name

@@ -74,7 +74,8 @@ impl Peer {
             (Some(known), Some(shown)) => bool::from(known.as_bytes().ct_eq(shown.as_bytes())),
             (None, Some(_)) | (Some(_), None) => false,
         };
-        (same && seconds() < last.until).then(|| last.caller.clone())
+        // The clock is looked at only where it matters.
+        (same && (last.until == u64::MAX || seconds() < last.until)).then(|| last.caller.clone())
     }
 
     pub(super) fn remember(&self, generation: u64, authorization: Option<&str>, caller: &Arc<Caller>, until: u64) {

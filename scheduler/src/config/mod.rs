@@ -33,7 +33,7 @@ pub use read::{
 pub(crate) use read::{decimal, nearest, shown};
 pub use server::{
     Address, Anonymous, Auth, Caller, Durability, Jwt, Listen, Log, LogFormat, LogLevel, Match, OnStoreFailure,
-    Permission, Store, StoreKind, StoreShape, Subtree, Tls, exposed, is_loopback,
+    Permission, Store, StoreKind, StoreShape, Subtree, Threads, Tls, exposed, is_loopback,
 };
 pub use shape::{
     AmountMap, BudgetShape, BurstShape, ClassName, ClassShape, Enforce, KIND_CHARS_MAX, Kind, Label, LevelMap,

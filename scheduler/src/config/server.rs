@@ -1,6 +1,7 @@
 //! The sections about the server itself: where it listens, whom it knows, where it keeps what it decided.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use headgate_ledger::TenantPath;
@@ -23,6 +24,9 @@ pub struct Listen {
     /// Kubernetes' admission webhook.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Address>,
+    /// Threads that serve gRPC, each its part of the connections; left out, as many as there are cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grpc_threads: Option<Threads>,
 }
 
 impl Default for Listen {
@@ -34,6 +38,7 @@ impl Default for Listen {
             grpc: Some(Address(([127, 0, 0, 1], GRPC_PORT).into())),
             http: Some(Address(([127, 0, 0, 1], HTTP_PORT).into())),
             webhook: None,
+            grpc_threads: None,
         }
     }
 }
@@ -80,6 +85,48 @@ impl JsonSchema for Address {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "string", "examples": ["127.0.0.1:7070", "[::1]:7070"]})
+    }
+}
+
+/// A number of threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threads(pub NonZeroUsize);
+
+impl Threads {
+    /// More than any machine has cores.
+    pub const MAX: usize = 1024;
+}
+
+impl<'de> Deserialize<'de> for Threads {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u64::deserialize(deserializer)?;
+        let threads = usize::try_from(number).ok().filter(|threads| *threads <= Self::MAX).and_then(NonZeroUsize::new);
+        threads.map(Self).ok_or_else(|| {
+            de::Error::custom(format!(
+                "{number} threads cannot be had: write 1 to {}, or leave it out for one on each core",
+                Self::MAX
+            ))
+        })
+    }
+}
+
+impl Serialize for Threads {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl JsonSchema for Threads {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Threads".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "integer", "minimum": 1, "maximum": Self::MAX})
     }
 }
 
@@ -446,7 +493,7 @@ mod tests {
     use crate::config::read::At;
 
     fn listen(grpc: &str) -> Listen {
-        Listen { grpc: Some(Address(grpc.parse().expect("an address"))), http: None, webhook: None }
+        Listen { grpc: Some(Address(grpc.parse().expect("an address"))), http: None, webhook: None, grpc_threads: None }
     }
 
     fn known() -> Auth {

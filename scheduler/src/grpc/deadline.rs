@@ -3,8 +3,6 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use tonic::metadata::MetadataMap;
-
 use super::fault::Fault;
 
 /// The longest time that is meant: the header can say more than a clock can.
@@ -22,10 +20,15 @@ pub(super) struct Arrival(pub(super) Instant);
 pub(super) struct Deadline(Option<Instant>);
 
 impl Deadline {
-    /// The deadline of a call with this metadata.
-    pub(super) fn of(metadata: &MetadataMap, arrival: Instant) -> Self {
-        let timeout = metadata.get("grpc-timeout").and_then(|value| parse(value.as_bytes()));
+    /// The deadline of a call whose `grpc-timeout` says this.
+    pub(super) fn of(timeout: Option<&[u8]>, arrival: Instant) -> Self {
+        let timeout = timeout.and_then(parse);
         Self(timeout.map(|timeout| arrival + timeout.min(LONGEST)))
+    }
+
+    /// When that is; none where the call may take as long as it takes.
+    pub(super) fn at(self) -> Option<Instant> {
+        self.0
     }
 
     /// Waits for something until then at most. What is under way goes on: only the answer is not waited for.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tonic::codegen::http::HeaderValue;
 use tonic::{Code, Request};
 
 use crate::auth::{Caller, Peer, Registry};
@@ -34,7 +35,21 @@ impl Door {
         let extensions = request.extensions();
         let unknown = Peer::plain(None);
         let peer = extensions.get::<Peer>().unwrap_or(&unknown);
-        let authorization = match request.metadata().get("authorization").map(|value| value.to_str()) {
+        let arrival = extensions.get::<Arrival>().map_or_else(Instant::now, |arrival| arrival.0);
+        let said = |name| request.metadata().as_ref().get(name);
+        let deadline = Deadline::of(said("grpc-timeout").map(HeaderValue::as_bytes), arrival);
+        self.admit(peer, said("authorization"), permission, deadline)
+    }
+
+    /// The same, for a call of which this is known.
+    pub(super) fn admit(
+        &self,
+        peer: &Peer,
+        authorization: Option<&HeaderValue>,
+        permission: Permission,
+        deadline: Deadline,
+    ) -> Result<Call, Fault> {
+        let authorization = match authorization.map(HeaderValue::to_str) {
             None => None,
             Some(Ok(text)) => Some(text),
             Some(Err(_)) => return Err(Fault::new(Code::Unauthenticated, "the authorization is no text")),
@@ -43,7 +58,6 @@ impl Door {
         if !caller.may(permission) {
             return Err(Fault::forbidden(&caller, permission));
         }
-        let arrival = extensions.get::<Arrival>().map_or_else(Instant::now, |arrival| arrival.0);
-        Ok(Call { caller, deadline: Deadline::of(request.metadata(), arrival) })
+        Ok(Call { caller, deadline })
     }
 }

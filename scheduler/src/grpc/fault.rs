@@ -64,6 +64,11 @@ impl Fault {
         Self { code, message: message.into(), reason: None, fields: Vec::new(), retry_after: None }
     }
 
+    #[cfg(test)]
+    pub(super) fn code(&self) -> Code {
+        self.code
+    }
+
     /// A message with something wrong in it.
     pub(super) fn invalid(Violations(fields): Violations) -> Self {
         let message = match &fields[..] {

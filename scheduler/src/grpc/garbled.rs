@@ -6,7 +6,6 @@ use std::time::Instant;
 use headgate_ledger::{Amounts, Source};
 use headgate_proto::v1;
 use prost::Message;
-use tonic::metadata::MetadataMap;
 
 use super::deadline::Deadline;
 use super::door::Call;
@@ -74,7 +73,7 @@ fn tenant(wire: v1::Tenant) {
 }
 
 fn watch(wire: v1::WatchRequest) {
-    let deadline = Deadline::of(&MetadataMap::new(), Instant::now());
+    let deadline = Deadline::of(None, Instant::now());
     // What is refused is refused; nothing is watched here.
     let _ = watching::parse(wire, &Call { caller: Arc::new(caller()), deadline });
 }

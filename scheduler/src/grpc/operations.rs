@@ -40,6 +40,14 @@ impl Kind {
         }
     }
 
+    /// What its answers tell.
+    pub(super) fn detail(self) -> Detail {
+        match self {
+            Self::Renew => Detail::Brief,
+            Self::Acquire | Self::Check | Self::Confirm | Self::Resize | Self::Release | Self::Cancel => Detail::Whole,
+        }
+    }
+
     /// Where in its message the fields stand that the ledger names.
     fn fields_at(self) -> &'static str {
         match self {
@@ -64,6 +72,19 @@ pub(super) struct Parsed {
 impl Parsed {
     fn of(kind: Kind, operation: engine::Operation) -> Self {
         Self { kind, operation, nothing: Vec::new(), single: false }
+    }
+
+    /// Whether it is to be answered with the numbers that it was decided from.
+    pub(super) fn explains(&self) -> bool {
+        match &self.operation {
+            engine::Operation::Acquire { explain, .. }
+            | engine::Operation::Check { explain, .. }
+            | engine::Operation::Resize { explain, .. } => *explain,
+            engine::Operation::Confirm(_)
+            | engine::Operation::Renew { .. }
+            | engine::Operation::Release(_)
+            | engine::Operation::Cancel(_) => false,
+        }
     }
 
     /// The request that may queue, which takes a ticket of its caller's.
@@ -92,6 +113,11 @@ pub(super) fn operation(wire: Option<WireOperation>, caller: &Caller) -> Result<
         WireOperation::Release(request) => release(request),
         WireOperation::Cancel(request) => cancel(request),
     }?;
+    permitted(parsed, caller)
+}
+
+/// What was parsed, where its caller may do it.
+pub(super) fn permitted(parsed: Parsed, caller: &Caller) -> Result<Parsed, Fault> {
     if caller.may(parsed.kind.permission()) {
         Ok(parsed)
     } else {
@@ -101,14 +127,22 @@ pub(super) fn operation(wire: Option<WireOperation>, caller: &Caller) -> Result<
 
 pub(super) fn acquire(wire: v1::AcquireRequest, caller: &Caller) -> Result<Parsed, Fault> {
     let v1::AcquireRequest { request } = wire;
-    let parse::Asked { request, explain } = parse::request(request, Named::Required, caller)?;
-    Ok(Parsed::of(Kind::Acquire, engine::Operation::Acquire { request, explain }))
+    parse::request(request, Named::Required, caller).map(to_acquire)
+}
+
+pub(super) fn to_acquire(asked: parse::Asked) -> Parsed {
+    let parse::Asked { request, explain } = asked;
+    Parsed::of(Kind::Acquire, engine::Operation::Acquire { request, explain })
 }
 
 pub(super) fn check(wire: v1::CheckQuotaRequest, caller: &Caller) -> Result<Parsed, Fault> {
     let v1::CheckQuotaRequest { request } = wire;
-    let parse::Asked { request, explain } = parse::request(request, Named::Optional, caller)?;
-    Ok(Parsed::of(Kind::Check, engine::Operation::Check { request, explain }))
+    parse::request(request, Named::Optional, caller).map(to_check)
+}
+
+pub(super) fn to_check(asked: parse::Asked) -> Parsed {
+    let parse::Asked { request, explain } = asked;
+    Parsed::of(Kind::Check, engine::Operation::Check { request, explain })
 }
 
 pub(super) fn confirm(wire: v1::ConfirmRequest) -> Result<Parsed, Fault> {
@@ -201,6 +235,15 @@ impl Parsed {
 }
 
 impl Telling {
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether all ids that were named are ids, so that the engine answers each.
+    pub(super) fn names_all(&self) -> bool {
+        self.nothing.is_empty()
+    }
+
     /// The answer, in the wire's words.
     pub(super) fn tell(self, service: &Service, done: Result<Done, EngineError>) -> Result<WireResult, Fault> {
         let Self { kind, request, nothing, single } = self;
@@ -216,7 +259,7 @@ impl Telling {
                 };
             }
             Done::Each(each) => {
-                let detail = if kind == Kind::Renew { Detail::Brief } else { Detail::Whole };
+                let detail = kind.detail();
                 let mut outcomes = Vec::with_capacity(each.len() + nothing.len());
                 let mut each = each.into_iter();
                 let mut nothing = nothing.into_iter().peekable();

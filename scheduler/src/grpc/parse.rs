@@ -109,7 +109,7 @@ pub(super) fn request(wire: Option<v1::Request>, named: Named, caller: &Caller) 
 }
 
 /// An id that nobody gives a request: for one that only asks and names none.
-fn nameless() -> RequestId {
+pub(super) fn nameless() -> RequestId {
     static NAMELESS: OnceLock<RequestId> = OnceLock::new();
     let make = || {
         let text = format!("check-{}", uuid::Uuid::now_v7());

@@ -4,10 +4,6 @@
 //! next message is decided while the store takes the last. Between the two there is room for some messages; when it is
 //! taken, nothing more is read, and the caller is held up by the transport.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::Poll;
-
 use headgate_proto::limits::{OPERATIONS_BYTES_MAX, OPERATIONS_MAX};
 use headgate_proto::v1;
 use prost::Message as _;
@@ -15,42 +11,17 @@ use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 
 use crate::auth::Admitted;
-use crate::engine::{self, Done, EngineError};
 
+use super::batch::{Batch, Said, Told, Underway};
 use super::door::Call;
 use super::fault::Fault;
-use super::operations::{self, Telling};
-use super::service::{Service, asker};
+use super::operations;
+use super::service::Service;
 
 /// Messages that were decided and are not answered yet, of one stream: several commits' worth.
-const MESSAGES_MAX: usize = 8;
+pub(super) const MESSAGES_MAX: usize = 8;
 /// Answers that the caller has not taken yet.
 const ANSWERS_MAX: usize = 2;
-
-type Decided = Vec<Result<Done, EngineError>>;
-type Deciding = Pin<Box<dyn Future<Output = Decided> + Send>>;
-
-/// A message that is being decided, or was: how each of its operations will be answered, in order.
-struct Message {
-    plans: Vec<(u64, Plan)>,
-    deciding: Decisions,
-    /// Its room among all that is under way.
-    room: Option<Admitted>,
-}
-
-/// What there is to say of one operation.
-enum Plan {
-    /// It was malformed, or not allowed.
-    Refused(Fault),
-    /// What the engine says next.
-    Asked(Telling),
-}
-
-/// Decisions that are waited for.
-enum Decisions {
-    Known(Decided),
-    Awaited(Deciding),
-}
 
 /// Begins to take operations; what is returned are the answers.
 pub(super) fn begin(
@@ -79,7 +50,7 @@ async fn read(
     service: Service,
     call: Call,
     mut messages: Streaming<v1::AcquireStreamRequest>,
-    decided: mpsc::Sender<Result<Message, Fault>>,
+    decided: mpsc::Sender<Result<Underway, Fault>>,
 ) {
     loop {
         let next = tokio::select! {
@@ -123,67 +94,42 @@ fn unreadable(status: &Status) -> Fault {
 }
 
 /// Has the operations of one message decided, as far as that goes without waiting.
-async fn decide(service: &Service, call: &Call, message: v1::AcquireStreamRequest) -> Result<Message, Fault> {
+async fn decide(service: &Service, call: &Call, message: v1::AcquireStreamRequest) -> Result<Underway, Fault> {
     let v1::AcquireStreamRequest { operations } = message;
-    if operations.len() > OPERATIONS_MAX {
-        return Err(Fault::field(
-            "operations",
-            format!("{} are in one message, at most {OPERATIONS_MAX} may be: nothing of it was done", operations.len()),
-        ));
-    }
+    check_count(operations.len())?;
     let room = call.caller.meter().operations(operations.len()).await;
-    let mut plans = Vec::with_capacity(operations.len());
-    let mut asked = Vec::with_capacity(operations.len());
+    let mut batch = Batch::default();
     for v1::Operation { tag, operation } in operations {
-        let parsed = operations::operation(operation, &call.caller)
-            .and_then(|parsed| service.check_room(&call.caller, &parsed).map(|()| parsed));
-        let plan = match parsed {
-            Err(fault) => Plan::Refused(fault),
-            Ok(parsed) => {
-                let (operation, telling) = parsed.part();
-                asked.push(operation);
-                Plan::Asked(telling)
-            }
-        };
-        plans.push((tag, plan));
+        let parsed = operations::operation(operation, &call.caller);
+        batch.add(tag, parsed.and_then(|parsed| service.check_room(&call.caller, &parsed).map(|()| parsed)));
     }
-    let explains = asked.iter().any(|operation| match operation {
-        engine::Operation::Acquire { explain, .. }
-        | engine::Operation::Check { explain, .. }
-        | engine::Operation::Resize { explain, .. } => *explain,
-        engine::Operation::Confirm(_)
-        | engine::Operation::Renew { .. }
-        | engine::Operation::Release(_)
-        | engine::Operation::Cancel(_) => false,
-    });
-    let (engine, asker) = (service.engine.clone(), asker(&call.caller));
-    let mut deciding: Deciding = Box::pin(async move { engine.operate(&asker, asked).await });
-    // The engine decides when it is first asked, and waits for the store after; but for explanations it waits before. So
-    // what comes in order is decided in order.
-    let first = std::future::poll_fn(|context| Poll::Ready(deciding.as_mut().poll(context))).await;
-    let deciding = match first {
-        Poll::Ready(decided) => Decisions::Known(decided),
-        Poll::Pending if explains => Decisions::Known(deciding.await),
-        Poll::Pending => Decisions::Awaited(deciding),
-    };
-    Ok(Message { plans, deciding, room })
+    Ok(batch.decide(service, call, room).await)
+}
+
+/// Checks that one message does not hold more operations than it may.
+pub(super) fn check_count(count: usize) -> Result<(), Fault> {
+    if count <= OPERATIONS_MAX {
+        return Ok(());
+    }
+    let why = format!("{count} are in one message, at most {OPERATIONS_MAX} may be: nothing of it was done");
+    Err(Fault::field("operations", why))
 }
 
 /// Answers messages in order, each when all of it is durable.
 async fn answer(
     service: Service,
     call: Call,
-    mut messages: mpsc::Receiver<Result<Message, Fault>>,
+    mut messages: mpsc::Receiver<Result<Underway, Fault>>,
     answers: mpsc::Sender<Result<v1::AcquireStreamResponse, Status>>,
 ) {
     while let Some(message) = messages.recv().await {
         let told = match message {
-            Ok(message) => tell(&service, &call, message).await,
+            Ok(message) => message.told(&service, &call).await,
             Err(fault) => Err(fault),
         };
         match told {
-            Ok(results) => {
-                for results in parts(results) {
+            Ok(told) => {
+                for results in parts(told.into_iter().map(|told| result(&service, told)).collect()) {
                     if answers.send(Ok(v1::AcquireStreamResponse { results })).await.is_err() {
                         return;
                     }
@@ -215,26 +161,11 @@ fn parts(results: Vec<v1::OperationResult>) -> Vec<Vec<v1::OperationResult>> {
     parts
 }
 
-async fn tell(service: &Service, call: &Call, message: Message) -> Result<Vec<v1::OperationResult>, Fault> {
-    let Message { plans, deciding, room } = message;
-    let decided = match deciding {
-        Decisions::Known(decided) => decided,
-        Decisions::Awaited(deciding) => call.deadline.bound(deciding).await?,
+fn result(service: &Service, told: Told) -> v1::OperationResult {
+    let Told { tag, said } = told;
+    let told = match said {
+        Said::Refused(fault) => Err(fault),
+        Said::Done(telling, done) => telling.tell(service, done),
     };
-    drop(room);
-    let mut decided = decided.into_iter();
-    let results = plans.into_iter().map(|(tag, plan)| {
-        let told = match plan {
-            Plan::Refused(fault) => Err(fault),
-            Plan::Asked(telling) => match decided.next() {
-                Some(done) => {
-                    service.took(&call.caller, telling.request.as_deref(), &done);
-                    telling.tell(service, done)
-                }
-                None => unreachable!("every operation is answered"),
-            },
-        };
-        operations::result(tag, told)
-    });
-    Ok(results.collect())
+    operations::result(tag, told)
 }

@@ -3,7 +3,7 @@
 //! A call whose caller samples its trace has a span with the trace's id, and its decisions are logged. All others have no
 //! span: looking at one header is all that they pay.
 
-use tonic::codegen::http;
+use tonic::codegen::http::request::Parts;
 use tracing::Span;
 
 /// `traceparent`, as far as it is used here.
@@ -15,11 +15,11 @@ struct TraceParent<'a> {
 }
 
 /// The span of a call; none where nobody looks at it.
-pub(super) fn span(request: &http::Request<()>) -> Span {
-    let header = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+pub(super) fn span(request: &Parts) -> Span {
+    let header = request.headers.get("traceparent").and_then(|value| value.to_str().ok());
     match header.and_then(parse) {
         Some(TraceParent { trace, parent, sampled: true }) => {
-            tracing::info_span!("call", method = request.uri().path(), trace_id = trace, parent_id = parent)
+            tracing::info_span!("call", method = request.uri.path(), trace_id = trace, parent_id = parent)
         }
         Some(TraceParent { sampled: false, .. }) | None => Span::none(),
     }

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,7 +13,6 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
-use tonic::transport::server::Connected;
 
 use crate::auth::Peer;
 
@@ -22,6 +23,7 @@ pub struct Connection {
     peer: Peer,
     /// What it has to say first, until it has.
     opening: Option<Opening>,
+    heard: Heard,
     /// Its place among those that may be open at once.
     _place: OwnedSemaphorePermit,
 }
@@ -33,6 +35,17 @@ struct Opening {
     until: Pin<Box<Sleep>>,
 }
 
+/// Tells whether anything has come on a connection.
+#[derive(Clone, Debug, Default)]
+pub struct Heard(Arc<AtomicU64>);
+
+impl Heard {
+    /// A number that differs from what it was before where something has come since.
+    pub fn mark(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 #[derive(Debug)]
 enum Stream {
     Plain(TcpStream),
@@ -41,7 +54,7 @@ enum Stream {
 
 impl Connection {
     pub(super) fn plain(stream: TcpStream, address: SocketAddr, place: OwnedSemaphorePermit) -> Self {
-        Self { stream: Stream::Plain(stream), peer: Peer::plain(Some(address)), opening: None, _place: place }
+        Self::new(Stream::Plain(stream), Peer::plain(Some(address)), place)
     }
 
     pub(super) fn tls(stream: TlsStream<TcpStream>, address: SocketAddr, place: OwnedSemaphorePermit) -> Self {
@@ -50,7 +63,11 @@ impl Connection {
             Some(certificate) => Peer::certified(Some(address), certificate),
             None => Peer::plain(Some(address)),
         };
-        Self { stream: Stream::Tls(Box::new(stream)), peer, opening: None, _place: place }
+        Self::new(Stream::Tls(Box::new(stream)), peer, place)
+    }
+
+    fn new(stream: Stream, peer: Peer, place: OwnedSemaphorePermit) -> Self {
+        Self { stream, peer, opening: None, heard: Heard::default(), _place: place }
     }
 
     /// The same, which is ended where so many bytes have not come within this time.
@@ -63,13 +80,10 @@ impl Connection {
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
-}
 
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
+    /// Whether anything comes on it, for those who have given the connection away.
+    pub fn heard(&self) -> Heard {
+        self.heard.clone()
     }
 }
 
@@ -85,8 +99,12 @@ impl AsyncRead for Connection {
             Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         };
+        let came = buffer.filled().len() - before;
+        if came > 0 {
+            this.heard.0.fetch_add(1, Ordering::Relaxed);
+        }
         if let Some(opening) = &mut this.opening {
-            opening.missing = opening.missing.saturating_sub(buffer.filled().len() - before);
+            opening.missing = opening.missing.saturating_sub(came);
             if opening.missing == 0 {
                 this.opening = None;
             } else if polled.is_pending() && opening.until.as_mut().poll(context).is_ready() {

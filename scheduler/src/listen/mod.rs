@@ -1,11 +1,13 @@
 //! Where callers come in: sockets, TLS and the certificates that are shown on them.
 //!
 //! A [`Listening`] socket is bound before anything is served, so that an address that cannot be had is told before the
-//! start. What it accepts is a [`Connection`], plain or over TLS, which knows its [`Peer`](crate::auth::Peer).
+//! start. What it accepts is a [`Connection`], plain or over TLS, which knows its [`Peer`](crate::auth::Peer). They are had
+//! one after the other ([`Accepting`]), or are handed out to threads that serve them ([`lanes`]).
 
 mod certificates;
 mod connection;
 pub mod http;
+pub mod lanes;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 
 pub use self::certificates::{Certificates, Read, TlsError, install_crypto};
-pub use self::connection::Connection;
+pub use self::connection::{Connection, Heard};
 
 /// What a surface grants those who connect.
 #[derive(Clone, Copy, Debug)]
@@ -109,10 +111,14 @@ impl Listening {
 
     /// Begins to accept, over TLS where there are certificates. Dropping what is returned ends it.
     pub fn accept(self, tls: Option<Arc<Certificates>>, room: Room) -> Accepting {
-        let Self { surface, listener, address: _ } = self;
         let (accepted, connections) = mpsc::channel(ACCEPTED_MAX);
-        tokio::spawn(accept(surface, listener, tls, accepted, room));
+        tokio::spawn(accept(self.arriving(room), tls, accepted));
         Accepting { connections }
+    }
+
+    fn arriving(self, room: Room) -> Arriving {
+        let Self { surface, listener, address: _ } = self;
+        Arriving { surface, listener, places: Arc::new(Semaphore::new(room.connections_max)), room }
     }
 }
 
@@ -133,59 +139,85 @@ impl tokio_stream::Stream for Accepting {
     }
 }
 
-async fn accept(
-    surface: &'static str,
-    listener: TcpListener,
-    tls: Option<Arc<Certificates>>,
-    accepted: mpsc::Sender<Connection>,
-    room: Room,
-) {
-    let Room { connections_max, opening_bytes, opening_within } = room;
-    let places = Arc::new(Semaphore::new(connections_max));
+async fn accept(mut arriving: Arriving, tls: Option<Arc<Certificates>>, accepted: mpsc::Sender<Connection>) {
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let stream = tokio::select! {
-            stream = listener.accept() => stream,
+        let arrived = tokio::select! {
+            arrived = arriving.next() => arrived,
             () = accepted.closed() => return,
         };
-        match stream {
-            Ok((stream, address)) => {
-                let (tls, accepted) = (tls.clone(), accepted.clone());
-                tokio::spawn(async move {
-                    if let Some(connection) = welcome(surface, stream, address, tls, place).await {
-                        // Where nobody takes it any more, the server is about to end.
-                        let _ = accepted.send(connection.opened_by(opening_bytes, opening_within)).await;
-                    }
-                });
+        let (tls, accepted) = (tls.clone(), accepted.clone());
+        tokio::spawn(async move {
+            if let Some(connection) = arrived.welcome(tls).await {
+                // Where nobody takes it any more, the server is about to end.
+                let _ = accepted.send(connection).await;
             }
-            Err(error) => {
-                tracing::warn!(surface, %error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+        });
+    }
+}
+
+/// What a socket accepts, each with its place among those that may be open at once.
+#[derive(Debug)]
+struct Arriving {
+    surface: &'static str,
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+    room: Room,
+}
+
+impl Arriving {
+    /// The next, as soon as there is a place for it.
+    async fn next(&mut self) -> Arrived {
+        let Self { surface, listener, places, room } = self;
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return std::future::pending().await };
+            match listener.accept().await {
+                Ok((stream, address)) => return Arrived { surface, stream, address, place, room: *room },
+                Err(error) => {
+                    tracing::warn!(surface, %error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }
 }
 
-/// Shakes hands, where there is TLS; none where that fails.
-async fn welcome(
+/// A connection that was accepted, before anything was said on it.
+#[derive(Debug)]
+struct Arrived {
     surface: &'static str,
     stream: TcpStream,
     address: SocketAddr,
-    tls: Option<Arc<Certificates>>,
     place: OwnedSemaphorePermit,
-) -> Option<Connection> {
-    // Answers are small, and each is waited for.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(surface, %address, %error, "a connection keeps its delay");
+    room: Room,
+}
+
+impl Arrived {
+    /// Shakes hands, where there is TLS; none where that fails.
+    async fn welcome(self, tls: Option<Arc<Certificates>>) -> Option<Connection> {
+        let Self { surface, stream, address, place, room } = self;
+        // Answers are small, and each is waited for.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(surface, %address, %error, "a connection keeps its delay");
+        }
+        let connection = match tls {
+            None => Connection::plain(stream, address, place),
+            Some(certificates) => {
+                let handshake = TlsAcceptor::from(certificates.now()).accept(stream);
+                match tokio::time::timeout(HANDSHAKE_MAX, handshake).await {
+                    Ok(Ok(stream)) => Connection::tls(stream, address, place),
+                    Ok(Err(error)) => {
+                        tracing::debug!(surface, %address, %error, "a TLS handshake failed");
+                        return None;
+                    }
+                    Err(_) => {
+                        tracing::debug!(surface, %address, "a TLS handshake took too long");
+                        return None;
+                    }
+                }
+            }
+        };
+        Some(connection.opened_by(room.opening_bytes, room.opening_within))
     }
-    let Some(certificates) = tls else { return Some(Connection::plain(stream, address, place)) };
-    let handshake = TlsAcceptor::from(certificates.now()).accept(stream);
-    match tokio::time::timeout(HANDSHAKE_MAX, handshake).await {
-        Ok(Ok(stream)) => return Some(Connection::tls(stream, address, place)),
-        Ok(Err(error)) => tracing::debug!(surface, %address, %error, "a TLS handshake failed"),
-        Err(_) => tracing::debug!(surface, %address, "a TLS handshake took too long"),
-    }
-    None
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod administering;
 mod callers;
 mod deciding;
+mod edge;
 mod harness;
 mod lifecycle;
 mod looking;

@@ -1,0 +1,371 @@
+//! Answers, written straight into the bytes that are sent.
+//!
+//! They are written from their end to their beginning: so a message's length is known where it is to be written, before
+//! the message. What answers mostly say is written by hand; one that explains itself is made by `render`, and written by
+//! the library. A test holds the one against the other.
+
+use bytes::{Bytes, BytesMut};
+use headgate_ledger::{Amount, State, Time};
+use headgate_proto::limits::OPERATIONS_BYTES_MAX;
+use headgate_proto::v1;
+use headgate_proto::v1::operation_result::Result as WireResult;
+use prost::Message;
+
+use super::body::PREFIX_BYTES;
+use crate::engine::{Answer, Done, Each, EngineError, Stands};
+use crate::grpc::batch::{Said, Told};
+use crate::grpc::fault::Fault;
+use crate::grpc::operations::{self, Kind, Telling};
+use crate::grpc::render::{self, Detail};
+use crate::grpc::service::Service;
+use crate::grpc::words::Word as _;
+
+/// Bytes that answers are put into, many small ones into one piece of memory.
+const PIECE_BYTES: usize = 16 * 1024;
+/// Bytes that are kept to write into: one long answer does not keep its room for ever.
+const KEPT_BYTES_MAX: usize = 256 * 1024;
+
+/// Writes answers.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    back: Back,
+    /// What was written is handed out from here, and comes back when it has been sent.
+    out: BytesMut,
+}
+
+impl Answers {
+    /// The answer of a call of its own, with its prefix.
+    pub(super) fn unary(
+        &mut self,
+        service: &Service,
+        telling: Telling,
+        done: Result<Done, EngineError>,
+    ) -> Result<Bytes, Fault> {
+        self.back.clear();
+        match plain(&telling, &done) {
+            Some(plain) => plain.write(&mut self.back),
+            None => match telling.tell(service, done)? {
+                WireResult::Acquire(response) => self.back.message(&response),
+                WireResult::Check(response) => self.back.message(&response),
+                WireResult::Confirm(response) => self.back.message(&response),
+                WireResult::Renew(response) => self.back.message(&response),
+                WireResult::Resize(response) => self.back.message(&response),
+                WireResult::Release(response) => self.back.message(&response),
+                WireResult::Cancel(response) => self.back.message(&response),
+            },
+        }
+        Ok(self.hand_out())
+    }
+
+    /// The results of operations of a stream, with their prefixes: in as many messages as it takes for none to be larger
+    /// than what callers' libraries take.
+    pub(super) fn results(&mut self, service: &Service, results: Vec<Told>) -> Vec<Bytes> {
+        self.parts(results, |told, back| write_result(service, told, back))
+    }
+
+    fn parts<T>(&mut self, results: Vec<T>, write: impl Fn(T, &mut Back)) -> Vec<Bytes> {
+        const RESULTS: u32 = 1;
+        let mut parts = Vec::with_capacity(1);
+        self.back.clear();
+        for result in results.into_iter().rev() {
+            let before = self.back.len();
+            write(result, &mut self.back);
+            self.back.frame(RESULTS, before);
+            if self.back.len() > OPERATIONS_BYTES_MAX && before > 0 {
+                // It is the last of the part before this one.
+                let first = self.back.take_first(self.back.len() - before);
+                parts.push(self.hand_out());
+                self.back.clear();
+                self.back.bytes(&first);
+            }
+        }
+        parts.push(self.hand_out());
+        parts.reverse();
+        parts
+    }
+
+    fn hand_out(&mut self) -> Bytes {
+        let written = self.back.written();
+        if self.out.capacity() < PREFIX_BYTES + written.len() {
+            self.out.reserve(PIECE_BYTES.max(PREFIX_BYTES + written.len()));
+        }
+        // Longer ones than its prefix can say are not made: a call names a limited number of leases.
+        let length = u32::try_from(written.len()).unwrap_or(u32::MAX);
+        self.out.extend_from_slice(&[0]);
+        self.out.extend_from_slice(&length.to_be_bytes());
+        self.out.extend_from_slice(written);
+        self.out.split().freeze()
+    }
+}
+
+/// Writes the result of one operation of a stream.
+fn write_result(service: &Service, told: Told, back: &mut Back) {
+    const TAG: u32 = 1;
+    let Told { tag, said } = told;
+    let told = match said {
+        Said::Refused(fault) => Err(fault),
+        Said::Done(telling, done) => {
+            if let Some(plain) = plain(&telling, &done) {
+                let before = back.len();
+                plain.write(back);
+                back.frame(result_field(telling.kind()), before);
+                back.number(TAG, tag);
+                return;
+            }
+            telling.tell(service, done)
+        }
+    };
+    back.message(&operations::result(tag, told));
+}
+
+/// Where in a result of a stream the response of a kind stands.
+fn result_field(kind: Kind) -> u32 {
+    match kind {
+        Kind::Acquire => 3,
+        Kind::Check => 4,
+        Kind::Confirm => 5,
+        Kind::Renew => 6,
+        Kind::Resize => 7,
+        Kind::Release => 8,
+        Kind::Cancel => 9,
+    }
+}
+
+/// A response that is written by hand: it holds answers that do not explain themselves, and nothing that failed.
+#[derive(Clone, Copy, Debug)]
+enum Plain<'a> {
+    Decided(&'a Answer),
+    Each(&'a Each, Detail),
+}
+
+fn plain<'a>(telling: &Telling, done: &'a Result<Done, EngineError>) -> Option<Plain<'a>> {
+    let plain = |answer: &Answer| {
+        let Answer { reasons, expected_wait, explanation, .. } = answer;
+        reasons.is_empty() && expected_wait.is_none() && explanation.is_none()
+    };
+    match (done, telling.kind()) {
+        (Ok(Done::Decided(answer)), Kind::Acquire | Kind::Check) => plain(answer).then_some(Plain::Decided(answer)),
+        (Ok(Done::Each(each)), kind @ (Kind::Confirm | Kind::Renew | Kind::Resize | Kind::Release | Kind::Cancel))
+            if telling.names_all() =>
+        {
+            each.iter().all(|(_, answer)| answer.as_ref().is_ok_and(plain)).then_some(Plain::Each(each, kind.detail()))
+        }
+        (Ok(Done::Decided(_) | Done::Each(_)) | Err(_), _) => None,
+    }
+}
+
+impl Plain<'_> {
+    /// Writes a response: each of them has its answer, or its outcomes, in its first field.
+    fn write(self, back: &mut Back) {
+        const FIRST: u32 = 1;
+        match self {
+            Self::Decided(answer) => {
+                let before = back.len();
+                write_answer(answer, Detail::Whole, back);
+                back.frame(FIRST, before);
+            }
+            Self::Each(each, detail) => {
+                const ID: u32 = 1;
+                const ANSWER: u32 = 3;
+                for (id, answer) in each.iter().rev() {
+                    let Ok(answer) = answer else { continue };
+                    let before = back.len();
+                    write_answer(answer, detail, back);
+                    back.frame(ANSWER, before);
+                    back.id(ID, &id.cell, id.number);
+                    back.frame(FIRST, before);
+                }
+            }
+        }
+    }
+}
+
+/// Writes an answer that does not explain itself, as [`render::answer`] tells it.
+fn write_answer(answer: &Answer, detail: Detail, back: &mut Back) {
+    let Answer {
+        cell,
+        outcome,
+        stands,
+        repeated: _,
+        reasons: _,
+        would_be,
+        enforce,
+        position,
+        expected_wait: _,
+        explanation: _,
+    } = answer;
+    back.word(15, enforce.wire().into());
+    let (mut deadline, mut expires, mut end) = (None, None, 0);
+    let (mut lease, mut ticket, mut count, mut charged, mut state) = (None, None, 0, None, 0);
+    match stands {
+        None => {}
+        Some(Stands::Ticket { ticket: waits, silent_at }) => {
+            (ticket, count, expires) = (Some(waits.id), waits.request.count, *silent_at);
+            state = v1::State::Waiting.into();
+        }
+        Some(Stands::Lease(held)) => {
+            (lease, count, expires) = (Some(held.id), held.count, Some(held.expires));
+            state = held.state().wire().into();
+            charged = (detail == Detail::Whole).then_some(held);
+            deadline = match held.state() {
+                State::Reclaiming => held.deadline,
+                State::Waiting | State::Provisional | State::Active | State::Ended(_) => None,
+            };
+        }
+        Some(Stands::Ended { ended, holder: _ }) => {
+            (state, end) = (v1::State::Ended.into(), ended.end.wire().into());
+            *if ended.admitted { &mut lease } else { &mut ticket } = Some(ended.id);
+        }
+    }
+    back.time(14, deadline);
+    back.time(13, expires);
+    back.word(12, end);
+    back.word(10, would_be.map_or(0, |would_be| would_be.wire().into()));
+    back.number(7, position.unwrap_or_default());
+    back.number(6, count.into());
+    if let Some(held) = charged {
+        let all = |amount: Amount| render::units(amount.saturating_mul(held.count.into()));
+        // By name, which is the order that amounts have too.
+        for (name, amount) in held.resources.iter().rev() {
+            let before = back.len();
+            back.signed(2, all(amount));
+            back.text(1, name.as_str());
+            back.frame(5, before);
+        }
+    }
+    back.word(4, state);
+    for (field, number) in [(3, ticket), (2, lease)] {
+        if let Some(number) = number {
+            back.id(field, cell, number);
+        }
+    }
+    back.word(1, outcome.wire().into());
+}
+
+/// Bytes that are written from their end to their beginning.
+#[derive(Debug, Default)]
+struct Back {
+    bytes: Vec<u8>,
+    /// What is before this is free.
+    begin: usize,
+}
+
+impl Back {
+    fn clear(&mut self) {
+        if self.bytes.len() > KEPT_BYTES_MAX {
+            self.bytes = Vec::new();
+        }
+        self.begin = self.bytes.len();
+    }
+
+    /// How many bytes have been written.
+    fn len(&self) -> usize {
+        self.bytes.len() - self.begin
+    }
+
+    fn written(&self) -> &[u8] {
+        &self.bytes[self.begin..]
+    }
+
+    /// Takes back so many bytes of those that were written last.
+    fn take_first(&mut self, count: usize) -> Vec<u8> {
+        let first = self.written()[..count].to_vec();
+        self.begin += count;
+        first
+    }
+
+    /// Room for so many bytes before those that have been written.
+    fn room(&mut self, count: usize) -> &mut [u8] {
+        if self.begin < count {
+            let (written, length) = (self.len(), (self.len() + count).next_power_of_two().max(PIECE_BYTES));
+            let mut bytes = vec![0; length];
+            bytes[length - written..].copy_from_slice(self.written());
+            (self.bytes, self.begin) = (bytes, length - written);
+        }
+        self.begin -= count;
+        &mut self.bytes[self.begin..self.begin + count]
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.room(bytes.len()).copy_from_slice(bytes);
+    }
+
+    fn varint(&mut self, number: u64) {
+        if number < 0x80 {
+            self.room(1)[0] = number as u8;
+            return;
+        }
+        let mut buffer = [0; 10];
+        let mut free = &mut buffer[..];
+        prost::encoding::encode_varint(number, &mut free);
+        let used = 10 - free.len();
+        self.bytes(&buffer[..used]);
+    }
+
+    fn key(&mut self, field: u32, wire: prost::encoding::WireType) {
+        self.varint(u64::from(field << 3 | wire as u32));
+    }
+
+    /// A number; nothing, where it is 0.
+    fn number(&mut self, field: u32, number: u64) {
+        if number != 0 {
+            self.varint(number);
+            self.key(field, prost::encoding::WireType::Varint);
+        }
+    }
+
+    fn signed(&mut self, field: u32, number: i64) {
+        self.number(field, number as u64);
+    }
+
+    /// One of a closed set of words.
+    fn word(&mut self, field: u32, word: i32) {
+        self.signed(field, word.into());
+    }
+
+    fn text(&mut self, field: u32, text: &str) {
+        let before = self.len();
+        self.bytes(text.as_bytes());
+        self.frame(field, before);
+    }
+
+    /// An id, as [`LeaseId`](crate::engine::LeaseId) is written.
+    fn id(&mut self, field: u32, cell: &headgate_ledger::Name, number: headgate_ledger::Id) {
+        let before = self.len();
+        let mut rest = number.0;
+        loop {
+            self.room(1)[0] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.room(1)[0] = b'-';
+        self.bytes(cell.as_str().as_bytes());
+        self.frame(field, before);
+    }
+
+    fn time(&mut self, field: u32, time: Option<Time>) {
+        if let Some(prost_types::Timestamp { seconds, nanos }) = time.and_then(render::time) {
+            let before = self.len();
+            self.signed(2, nanos.into());
+            self.signed(1, seconds);
+            self.frame(field, before);
+        }
+    }
+
+    /// Makes all that was written since `before` a field.
+    fn frame(&mut self, field: u32, before: usize) {
+        self.varint((self.len() - before) as u64);
+        self.key(field, prost::encoding::WireType::LengthDelimited);
+    }
+
+    /// A message, as the library writes it.
+    fn message(&mut self, message: &impl Message) {
+        let mut room = self.room(message.encoded_len());
+        message.encode_raw(&mut room);
+    }
+}
+
+#[cfg(test)]
+mod tests;
