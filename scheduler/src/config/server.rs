@@ -489,7 +489,7 @@ pub(super) fn check_callers(auth: &Auth, tls: Option<&Tls>) -> Vec<Problem> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Address, Auth, Caller, Listen, Match, Permission, Subtree, Tls, exposed};
+    use super::{Address, Auth, Caller, Listen, Match, Permission, Subtree, Threads, Tls, exposed};
     use crate::config::read::At;
 
     fn listen(grpc: &str) -> Listen {
@@ -532,6 +532,24 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn threads_are_some_and_not_too_many() {
+        let parsed = |number: &str| {
+            let yaml = format!("listen: {{grpc: \"127.0.0.1:0\", grpc_threads: {number}}}");
+            crate::config::Config::parse("test.yaml", &yaml).map(|config| config.listen.grpc_threads)
+        };
+        for (number, threads) in [("1", 1), ("1024", 1024)] {
+            assert_eq!(parsed(number).expect("parsed").map(|Threads(threads)| threads.get()), Some(threads));
+        }
+        for number in ["0", "1025", "18446744073709551615"] {
+            let refused = parsed(number).expect_err("refused").to_string();
+            assert!(refused.contains("test.yaml:1:") && refused.contains("write 1 to 1024"), "{refused}");
+        }
+        for number in ["-1", "1.5", "many"] {
+            assert!(parsed(number).is_err(), "{number}");
         }
     }
 

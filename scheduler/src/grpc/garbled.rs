@@ -9,6 +9,7 @@ use prost::Message;
 
 use super::deadline::Deadline;
 use super::door::Call;
+use super::edge::Desk;
 use super::fault::Violations;
 use super::{objects, operations, watching};
 use crate::auth::{Caller, Limits, Share};
@@ -17,7 +18,10 @@ use crate::auth::{Caller, Limits, Share};
 pub(crate) fn message(bytes: &[u8]) {
     let Some((kind, message)) = bytes.split_first() else { return };
     match kind % 5 {
-        0 => decoded(message, operation),
+        0 => {
+            decoded(message, operation);
+            remembered(message);
+        }
         1 => decoded(message, pool),
         2 => decoded(message, class),
         3 => decoded(message, tenant),
@@ -38,6 +42,18 @@ fn caller() -> Caller {
 fn operation(wire: v1::Operation) {
     if let Ok(parsed) = operations::operation(wire.operation, &caller()) {
         parsed.part();
+    }
+}
+
+/// What is looked at before it is parsed, and remembered after, is parsed as it is without.
+fn remembered(bytes: &[u8]) {
+    let caller = caller();
+    let wire = v1::Operation::decode(bytes).ok();
+    let expected = wire.map(|v1::Operation { tag, operation }| (tag, operations::operation(operation, &caller)));
+    let mut desk = Desk::default();
+    for _ in 0..3 {
+        let found = desk.operation(bytes, &caller).ok();
+        assert_eq!(format!("{found:?}"), format!("{expected:?}"));
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) struct Edge {
 
 /// What is used again from one call to the next.
 #[derive(Debug, Default)]
-struct Desk {
+pub(super) struct Desk {
     remembered: Remembered,
     answers: Answers,
 }

@@ -205,7 +205,8 @@ impl Desk {
         Ok(())
     }
 
-    fn operation(
+    /// Parses an operation; what does not decode is none.
+    pub(in crate::grpc) fn operation(
         &mut self,
         operation: &[u8],
         caller: &Caller,

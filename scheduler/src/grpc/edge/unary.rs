@@ -111,7 +111,6 @@ impl Edge {
         let asker = asker(caller);
         let meter = caller.meter();
         let mut room = meter.operations_at_once(asked.len());
-        let mut told = Vec::with_capacity(asked.len());
         let (mut checks, mut operations) = (Together::default(), Together::default());
         for Asked { call, parsed, respond } in asked {
             let entered = match room {
@@ -131,7 +130,7 @@ impl Edge {
             let waits = Waits { respond: Some(respond), telling, deadline: call.deadline };
             if let Operation::Check { .. } = &operation {
                 match self.check(&asker, &operation) {
-                    Poll::Ready(done) => told.push((waits, done)),
+                    Poll::Ready(done) => self.tell(caller, waits, done),
                     Poll::Pending => checks.add(operation, waits, own),
                 }
             } else if explains {
@@ -143,7 +142,6 @@ impl Edge {
                 operations.add(operation, waits, own);
             }
         }
-        self.tell(caller, told);
         if !operations.asked.is_empty() {
             self.begin(caller, &asker, operations, &mut room);
         }
@@ -192,7 +190,7 @@ impl Edge {
         let mut deciding: Deciding = Box::pin(async move { engine.operate(&asker, asked).await });
         // The engine decides when it is first asked, and waits for the store after.
         match deciding.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(decided) => self.tell(caller, together.waits.into_iter().zip(decided).collect()),
+            Poll::Ready(decided) => self.tell_all(caller, together.waits, decided),
             Poll::Pending => self.wait(caller, together, deciding, room),
         }
     }
@@ -224,20 +222,25 @@ impl Edge {
                     }
                 }
             };
-            edge.tell(&caller, waits.into_iter().zip(decided).collect());
+            edge.tell_all(&caller, waits, decided);
             drop((kept, rooms));
         });
     }
 
-    fn tell(&self, caller: &Caller, told: Vec<(Waits, Result<Done, EngineError>)>) {
-        let mut desk = self.desk.lock();
-        for (Waits { respond, telling, deadline: _ }, done) in told {
-            self.service.took(caller, telling.request.as_deref(), &done);
-            let Some(respond) = respond else { continue };
-            match desk.answers.unary(&self.service, telling, done) {
-                Ok(message) => reply::answer(respond, message),
-                Err(fault) => reply::refuse(respond, fault),
-            }
+    fn tell_all(&self, caller: &Caller, waits: Vec<Waits>, decided: Decided) {
+        for (waits, done) in waits.into_iter().zip(decided) {
+            self.tell(caller, waits, done);
+        }
+    }
+
+    fn tell(&self, caller: &Caller, waits: Waits, done: Result<Done, EngineError>) {
+        let Waits { respond, telling, deadline: _ } = waits;
+        self.service.took(caller, telling.request.as_deref(), &done);
+        let Some(respond) = respond else { return };
+        let written = self.desk.lock().answers.unary(&self.service, telling, done);
+        match written {
+            Ok(message) => reply::answer(respond, message),
+            Err(fault) => reply::refuse(respond, fault),
         }
     }
 }
