@@ -54,6 +54,20 @@ impl Batch {
         self.plans.len()
     }
 
+    /// Adds what so many operations are made of, all of them or none: what `take` added before it failed is taken out.
+    pub(super) fn add_all<E>(&mut self, count: usize, take: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E> {
+        let (plans, asked, explains) = (self.plans.len(), self.asked.len(), self.explains);
+        self.plans.reserve(count);
+        self.asked.reserve(count);
+        let taken = take(self);
+        if taken.is_err() {
+            self.plans.truncate(plans);
+            self.asked.truncate(asked);
+            self.explains = explains;
+        }
+        taken
+    }
+
     /// Adds one, or why it is refused.
     pub(super) fn add(&mut self, tag: u64, parsed: Result<Parsed, Fault>) {
         let plan = match parsed {
@@ -101,26 +115,57 @@ enum Decisions {
 
 impl Underway {
     /// What there is to say of each, when all of them are durable.
-    pub(super) async fn told(self, service: &Service, call: &Call) -> Result<Vec<Told>, Fault> {
+    pub(super) async fn told(self, service: &Service, call: &Call) -> Result<AllTold, Fault> {
         let Self { plans, decisions, _room } = self;
         let decided = match decisions {
             Decisions::Known(decided) => decided,
             Decisions::Awaited(deciding) => call.deadline.bound(deciding).await?,
         };
-        let mut decided = decided.into_iter();
-        let tell = |(tag, plan)| {
-            let said = match plan {
-                Plan::Refused(fault) => Said::Refused(fault),
-                Plan::Asked(telling) => match decided.next() {
-                    Some(done) => {
-                        service.took(&call.caller, telling.request.as_deref(), &done);
-                        Said::Done(telling, done)
-                    }
-                    None => unreachable!("every operation is answered"),
-                },
-            };
-            Told { tag, said }
+        let asked = plans.iter().filter_map(|(_, plan)| match plan {
+            Plan::Asked(telling) => Some(telling),
+            Plan::Refused(_) => None,
+        });
+        for (telling, done) in asked.zip(&decided) {
+            service.took(&call.caller, telling.request.as_deref(), done);
+        }
+        Ok(AllTold { plans: plans.into_iter(), decided: decided.into_iter() })
+    }
+}
+
+/// What there is to say of each operation, from the first to the last or from the last to the first.
+#[derive(Debug)]
+pub(super) struct AllTold {
+    plans: std::vec::IntoIter<(u64, Plan)>,
+    decided: std::vec::IntoIter<Result<Done, EngineError>>,
+}
+
+impl AllTold {
+    fn told((tag, plan): (u64, Plan), decided: impl FnOnce() -> Option<Result<Done, EngineError>>) -> Told {
+        let said = match plan {
+            Plan::Refused(fault) => Said::Refused(fault),
+            Plan::Asked(telling) => match decided() {
+                Some(done) => Said::Done(telling, done),
+                None => unreachable!("every operation is answered"),
+            },
         };
-        Ok(plans.into_iter().map(tell).collect())
+        Told { tag, said }
+    }
+}
+
+impl Iterator for AllTold {
+    type Item = Told;
+
+    fn next(&mut self) -> Option<Told> {
+        self.plans.next().map(|planned| Self::told(planned, || self.decided.next()))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.plans.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for AllTold {
+    fn next_back(&mut self) -> Option<Told> {
+        self.plans.next_back().map(|planned| Self::told(planned, || self.decided.next_back()))
     }
 }

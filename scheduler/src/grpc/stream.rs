@@ -129,7 +129,7 @@ async fn answer(
         };
         match told {
             Ok(told) => {
-                for results in parts(told.into_iter().map(|told| result(&service, told)).collect()) {
+                for results in parts(told.map(|told| result(&service, told)).collect()) {
                     if answers.send(Ok(v1::AcquireStreamResponse { results })).await.is_err() {
                         return;
                     }

@@ -5,15 +5,15 @@
 //! the library. A test holds the one against the other.
 
 use bytes::{Bytes, BytesMut};
-use headgate_ledger::{Amount, State, Time};
+use headgate_ledger::{Amount, State};
 use headgate_proto::limits::OPERATIONS_BYTES_MAX;
 use headgate_proto::v1;
 use headgate_proto::v1::operation_result::Result as WireResult;
-use prost::Message;
 
+use super::back::Back;
 use super::body::PREFIX_BYTES;
 use crate::engine::{Answer, Done, Each, EngineError, Stands};
-use crate::grpc::batch::{Said, Told};
+use crate::grpc::batch::{AllTold, Said, Told};
 use crate::grpc::fault::Fault;
 use crate::grpc::operations::{self, Kind, Telling};
 use crate::grpc::render::{self, Detail};
@@ -22,8 +22,6 @@ use crate::grpc::words::Word as _;
 
 /// Bytes that answers are put into, many small ones into one piece of memory.
 const PIECE_BYTES: usize = 16 * 1024;
-/// Bytes that are kept to write into: one long answer does not keep its room for ever.
-const KEPT_BYTES_MAX: usize = 256 * 1024;
 
 /// Writes answers.
 #[derive(Debug, Default)]
@@ -59,15 +57,15 @@ impl Answers {
 
     /// The results of operations of a stream, with their prefixes: in as many messages as it takes for none to be larger
     /// than what callers' libraries take.
-    pub(super) fn results(&mut self, service: &Service, results: Vec<Told>) -> Vec<Bytes> {
+    pub(super) fn results(&mut self, service: &Service, results: AllTold) -> Vec<Bytes> {
         self.parts(results, |told, back| write_result(service, told, back))
     }
 
-    fn parts<T>(&mut self, results: Vec<T>, write: impl Fn(T, &mut Back)) -> Vec<Bytes> {
+    fn parts<T>(&mut self, results: impl DoubleEndedIterator<Item = T>, write: impl Fn(T, &mut Back)) -> Vec<Bytes> {
         const RESULTS: u32 = 1;
         let mut parts = Vec::with_capacity(1);
         self.back.clear();
-        for result in results.into_iter().rev() {
+        for result in results.rev() {
             let before = self.back.len();
             write(result, &mut self.back);
             self.back.frame(RESULTS, before);
@@ -240,131 +238,6 @@ fn write_answer(answer: &Answer, detail: Detail, back: &mut Back) {
         }
     }
     back.word(1, outcome.wire().into());
-}
-
-/// Bytes that are written from their end to their beginning.
-#[derive(Debug, Default)]
-struct Back {
-    bytes: Vec<u8>,
-    /// What is before this is free.
-    begin: usize,
-}
-
-impl Back {
-    fn clear(&mut self) {
-        if self.bytes.len() > KEPT_BYTES_MAX {
-            self.bytes = Vec::new();
-        }
-        self.begin = self.bytes.len();
-    }
-
-    /// How many bytes have been written.
-    fn len(&self) -> usize {
-        self.bytes.len() - self.begin
-    }
-
-    fn written(&self) -> &[u8] {
-        &self.bytes[self.begin..]
-    }
-
-    /// Takes back so many bytes of those that were written last.
-    fn take_first(&mut self, count: usize) -> Vec<u8> {
-        let first = self.written()[..count].to_vec();
-        self.begin += count;
-        first
-    }
-
-    /// Room for so many bytes before those that have been written.
-    fn room(&mut self, count: usize) -> &mut [u8] {
-        if self.begin < count {
-            let (written, length) = (self.len(), (self.len() + count).next_power_of_two().max(PIECE_BYTES));
-            let mut bytes = vec![0; length];
-            bytes[length - written..].copy_from_slice(self.written());
-            (self.bytes, self.begin) = (bytes, length - written);
-        }
-        self.begin -= count;
-        &mut self.bytes[self.begin..self.begin + count]
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.room(bytes.len()).copy_from_slice(bytes);
-    }
-
-    fn varint(&mut self, number: u64) {
-        if number < 0x80 {
-            self.room(1)[0] = number as u8;
-            return;
-        }
-        let mut buffer = [0; 10];
-        let mut free = &mut buffer[..];
-        prost::encoding::encode_varint(number, &mut free);
-        let used = 10 - free.len();
-        self.bytes(&buffer[..used]);
-    }
-
-    fn key(&mut self, field: u32, wire: prost::encoding::WireType) {
-        self.varint(u64::from(field << 3 | wire as u32));
-    }
-
-    /// A number; nothing, where it is 0.
-    fn number(&mut self, field: u32, number: u64) {
-        if number != 0 {
-            self.varint(number);
-            self.key(field, prost::encoding::WireType::Varint);
-        }
-    }
-
-    fn signed(&mut self, field: u32, number: i64) {
-        self.number(field, number as u64);
-    }
-
-    /// One of a closed set of words.
-    fn word(&mut self, field: u32, word: i32) {
-        self.signed(field, word.into());
-    }
-
-    fn text(&mut self, field: u32, text: &str) {
-        let before = self.len();
-        self.bytes(text.as_bytes());
-        self.frame(field, before);
-    }
-
-    /// An id, as [`LeaseId`](crate::engine::LeaseId) is written.
-    fn id(&mut self, field: u32, cell: &headgate_ledger::Name, number: headgate_ledger::Id) {
-        let before = self.len();
-        let mut rest = number.0;
-        loop {
-            self.room(1)[0] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        self.room(1)[0] = b'-';
-        self.bytes(cell.as_str().as_bytes());
-        self.frame(field, before);
-    }
-
-    fn time(&mut self, field: u32, time: Option<Time>) {
-        if let Some(prost_types::Timestamp { seconds, nanos }) = time.and_then(render::time) {
-            let before = self.len();
-            self.signed(2, nanos.into());
-            self.signed(1, seconds);
-            self.frame(field, before);
-        }
-    }
-
-    /// Makes all that was written since `before` a field.
-    fn frame(&mut self, field: u32, before: usize) {
-        self.varint((self.len() - before) as u64);
-        self.key(field, prost::encoding::WireType::LengthDelimited);
-    }
-
-    /// A message, as the library writes it.
-    fn message(&mut self, message: &impl Message) {
-        let mut room = self.room(message.encoded_len());
-        message.encode_raw(&mut room);
-    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<(u32, Field<'a>), NotPlain>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.0.is_empty() {
             return None;
@@ -35,6 +36,7 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    #[inline]
     fn field(&mut self) -> Option<(u32, Field<'a>)> {
         let key = u32::try_from(self.number()?).ok()?;
         let value = match key & 7 {
@@ -50,7 +52,19 @@ impl<'a> Fields<'a> {
         (key >> 3 != 0).then_some((key >> 3, value))
     }
 
+    #[inline]
     fn number(&mut self) -> Option<u64> {
+        // Almost all keys and lengths, and most numbers, are one byte.
+        match self.0 {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.0 = rest;
+                Some(u64::from(*byte))
+            }
+            _ => self.long_number(),
+        }
+    }
+
+    fn long_number(&mut self) -> Option<u64> {
         let mut number = 0;
         for (at, byte) in self.0.iter().take(10).enumerate() {
             // The tenth byte has room for one bit.
@@ -66,6 +80,7 @@ impl<'a> Fields<'a> {
         None
     }
 
+    #[inline]
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;

@@ -7,9 +7,10 @@
 //!
 //! - `connection` is the task; `way` says which way a call goes, by its head; `ordinary` is that way.
 //! - `body` gathers a message, `unary` has calls of their own decided, `stream` the messages of a stream.
-//! - `remembered` knows requests that were parsed before; `answers` writes answers; `reply` sends them.
+//! - `remembered` knows requests that were parsed before; `answers` writes answers, by `back`; `reply` sends them.
 
 mod answers;
+mod back;
 mod body;
 mod connection;
 mod fields;

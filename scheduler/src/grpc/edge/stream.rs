@@ -194,15 +194,15 @@ impl Desk {
             }
         }
         check_count(count)?;
-        let mut parsed = Vec::with_capacity(count);
-        for field in Fields(message).flatten() {
-            let (OPERATIONS, Field::Bytes(operation)) = field else { continue };
-            parsed.push(self.operation(operation, caller).map_err(|error| undecodable(&error))?);
-        }
-        for (tag, parsed) in parsed {
-            batch.add(tag, with_room(parsed, service, caller));
-        }
-        Ok(())
+        let taken = batch.add_all(count, |batch| {
+            for field in Fields(message).flatten() {
+                let (OPERATIONS, Field::Bytes(operation)) = field else { continue };
+                let (tag, parsed) = self.operation(operation, caller)?;
+                batch.add(tag, with_room(parsed, service, caller));
+            }
+            Ok(())
+        });
+        taken.map_err(|error| undecodable(&error))
     }
 
     /// Parses an operation; what does not decode is none.

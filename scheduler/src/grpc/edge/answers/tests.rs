@@ -188,7 +188,7 @@ fn results_come_in_order_and_in_messages_that_are_not_too_large() {
         status: Some(v1::Status { message, ..v1::Status::default() }),
         result: None,
     };
-    let results = sizes.iter().enumerate().map(|(n, size)| result(n, "x".repeat(*size))).collect();
+    let results = sizes.iter().enumerate().map(|(n, size)| result(n, "x".repeat(*size)));
     let parts = answers.parts(results, |result, back| back.message(&result));
     assert!(parts.len() > 3, "{}", parts.len());
     let mut told = Vec::new();
@@ -204,8 +204,8 @@ fn results_come_in_order_and_in_messages_that_are_not_too_large() {
         .collect();
     assert_eq!(found, sizes);
     // A single one is sent whole, however large it is, and what comes after does not suffer.
-    let large =
-        answers.parts(vec![result(1, "x".repeat(2 * OPERATIONS_BYTES_MAX))], |result, back| back.message(&result));
+    let large = answers
+        .parts(vec![result(1, "x".repeat(2 * OPERATIONS_BYTES_MAX))].into_iter(), |result, back| back.message(&result));
     assert_eq!(large.len(), 1);
-    assert_eq!(answers.parts(Vec::<v1::OperationResult>::new(), |_, _| {}), [&[0; PREFIX_BYTES][..]], "none");
+    assert_eq!(answers.parts(std::iter::empty::<v1::OperationResult>(), |_, _| {}), [&[0; PREFIX_BYTES][..]], "none");
 }
