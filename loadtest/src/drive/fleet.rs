@@ -260,7 +260,7 @@ impl Fleet {
         left
     }
 
-    /// Releases and cancels whatever the run's holder still holds: also what was never answered.
+    /// Cancels and releases whatever the run's holder still holds: also what was never answered.
     fn give_back(&self) -> Result<Leftover, Fault> {
         if self.plan.dial.target.protocol == Protocol::RateLimit {
             return Ok(Leftover { leases: 0 });
@@ -283,8 +283,9 @@ impl Fleet {
                 None => unreachable!("it is waited for"),
             }
         };
-        ask(RELEASE, 2)?;
+        // Tickets first: a lease that is released may let one in, which then is a lease that nobody gives back.
         ask("/headgate.v1.QuotaService/Cancel", 2)?;
+        ask(RELEASE, 2)?;
         let left = ask("/headgate.v1.QuotaService/Get", 4)?.unwrap_or_default();
         let leases =
             Fields(&left).filter(|(field, value)| *field <= 2 && matches!(value, Field::Bytes(_))).count() as u64;
