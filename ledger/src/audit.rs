@@ -17,6 +17,7 @@ impl Ledger {
         let mut tickets: Vec<&TicketRecord> = self.tickets.values().collect();
         tickets.sort_unstable_by_key(|record| (record.pool, record.key));
         tickets.into_iter().for_each(|record| violations.extend(self.audit_ticket(record, now)));
+        self.audit_rates(&mut violations);
         for id in admitted {
             self.audit_admission(*id, &mut violations);
         }
@@ -176,6 +177,10 @@ impl Ledger {
             for budget in &tenant.budgets {
                 sum.number(budget.used);
                 sum.number(budget.ends.nanos());
+            }
+            for rate in &tenant.rates {
+                sum.bytes(&rate.taken.parts.to_le_bytes());
+                sum.number(rate.taken.at.nanos());
             }
         }
         sum.0

@@ -286,13 +286,13 @@ pub enum Period {
     Month,
 }
 
-/// What becomes of a request that exceeds a budget.
+/// What becomes of a request that exceeds a budget or a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum OnExceed {
     /// It is denied.
     #[default]
     Deny,
-    /// It waits until the period turns.
+    /// It waits until the period turns, or enough has come back.
     Queue,
 }
 
@@ -313,6 +313,23 @@ pub struct Budget {
     pub on_exceed: OnExceed,
 }
 
+/// So much in so long, and so much at once: counted when work is admitted, and never given back by its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Its name, unique in its tenant.
+    pub name: Name,
+    /// What is counted: a request's own amounts of it.
+    pub resource: Resource,
+    /// How much comes back
+    pub amount: Amount,
+    /// in so long.
+    pub per: Duration,
+    /// How much there is at most, and may be taken at once.
+    pub burst: Amount,
+    /// What becomes of a request that exceeds it.
+    pub on_exceed: OnExceed,
+}
+
 /// Tenants under this one are made when a request of theirs is first admitted or queued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Members {
@@ -324,6 +341,8 @@ pub struct Members {
     pub max: u32,
     /// They go after holding nothing for so long.
     pub keep: Duration,
+    /// The rates of each.
+    pub rates: Vec<Rate>,
 }
 
 /// A node of the tree, as configured.
@@ -341,6 +360,8 @@ pub struct Tenant {
     pub quotas: Vec<(Name, Quota)>,
     /// Its budgets.
     pub budgets: Vec<Budget>,
+    /// Its rates.
+    pub rates: Vec<Rate>,
     /// A request's higher priority is an error.
     pub max_priority: Option<i32>,
     /// Whether tenants under it are made on first use.
@@ -364,11 +385,17 @@ impl Tenant {
             lifecycle: Lifecycle::default(),
             quotas: Vec::new(),
             budgets: Vec::new(),
+            rates: Vec::new(),
             max_priority: None,
             members: None,
             draining: false,
             source: Source::default(),
         }
+    }
+
+    /// Its rates, and those of its members.
+    pub fn rates(&self) -> impl Iterator<Item = &Rate> {
+        self.rates.iter().chain(self.members.iter().flat_map(|members| &members.rates))
     }
 
     /// What it says of a pool.

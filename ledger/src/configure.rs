@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::amount::Level;
-use crate::config::{Budget, Change, Class, Pool, Quota, Settings, Tenant};
+use crate::amount::{AMOUNT_MAX, Level};
+use crate::config::{Budget, Change, Class, Pool, Quota, Rate, Settings, Tenant};
 use crate::decision::{Configured, Problem};
 use crate::entry::Entry;
 use crate::ledger::Ledger;
@@ -20,6 +20,8 @@ pub const POOLS_MAX: usize = 64;
 pub const TENANTS_MAX: usize = 2_000_000;
 /// Budgets of one tenant: a decision looks at each.
 pub const BUDGETS_MAX: usize = 16;
+/// Rates of one tenant, and of each of its members: a decision looks at each.
+pub const RATES_MAX: usize = 16;
 /// The largest weight, in thousandths.
 pub const WEIGHT_MAX: u32 = 1_000_000_000;
 /// Tickets that a pool may have waiting.
@@ -124,6 +126,16 @@ impl Draft {
             }
         }
         Ok(())
+    }
+
+    /// Members have the rates that their parent says now.
+    pub(crate) fn rate_members(&mut self) {
+        let says = |tenant: &Tenant| tenant.members.as_ref().map(|members| members.rates.clone());
+        let rates: BTreeMap<TenantPath, _> =
+            self.tenants.iter().filter_map(|(path, (tenant, _))| Some((path.clone(), says(tenant)?))).collect();
+        for (path, (tenant, _)) in self.tenants.iter_mut().filter(|(_, (_, made))| *made) {
+            tenant.rates = path.parent().and_then(|parent| rates.get(&parent).cloned()).unwrap_or_default();
+        }
     }
 
     fn pool_mut(&mut self, name: &Name) -> Result<&mut Pool, Problem> {
@@ -297,13 +309,52 @@ impl Check<'_> {
                 self.refuse("tenant", path, &format!("budget {name} is above {}", crate::amount::AMOUNT_MAX));
             }
         }
+        self.rates(path, "", &tenant.rates);
         if let Some(members) = &tenant.members {
+            self.rates(path, "its members' ", &members.rates);
+            for rate in &members.rates {
+                if let Some(span) = rate.whole_after().filter(|span| members.keep < *span) {
+                    let why = format!(
+                        "its members are kept for less than the {} s that all of their rate {} takes to come back: keep \
+                         them for longer, so that none begins anew before that",
+                        span.as_secs() + u64::from(span.subsec_nanos() > 0),
+                        rate.name
+                    );
+                    self.refuse("tenant", path, &why);
+                }
+            }
             self.class_is_there(path, members.class.as_ref());
             if path.depth() >= LEVELS_MAX {
                 self.refuse("tenant", path, &format!("its members would have more than {LEVELS_MAX} levels"));
             }
             if members.keep > SPAN_MAX {
                 self.refuse("tenant", path, "its members are kept for longer than a hundred years");
+            }
+        }
+    }
+
+    fn rates(&mut self, path: &TenantPath, whose: &str, rates: &[Rate]) {
+        if rates.len() > RATES_MAX {
+            self.refuse("tenant", path, &format!("{whose}rates are {}, at most {RATES_MAX} may be", rates.len()));
+        }
+        for (at, Rate { name, resource: _, amount, per, burst, on_exceed: _ }) in rates.iter().enumerate() {
+            let mut refuse = |why: &str| self.refuse("tenant", path, &format!("{whose}rate {name} {why}"));
+            if rates[..at].iter().any(|other| other.name == *name) {
+                refuse("is given twice");
+            }
+            if (*amount).max(*burst) > AMOUNT_MAX {
+                refuse(&format!("is above {AMOUNT_MAX}"));
+            }
+            if per.is_zero() {
+                refuse("is per no time at all: say per how long");
+            }
+            if *per > SPAN_MAX {
+                refuse("is per longer than a hundred years");
+            }
+            match (*amount, *burst) {
+                (0, 0) | (1.., 1..) => {}
+                (0, 1..) => refuse("is 0 with a burst above it, which would never come back: let the burst be 0 too"),
+                (1.., 0) => refuse("has a burst of 0, which nothing passes: say at least 1, or let the rate be 0 too"),
             }
         }
     }

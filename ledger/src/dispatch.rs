@@ -11,6 +11,7 @@ use crate::entry::Entry;
 use crate::ledger::{Ledger, PoolIndex, TicketRecord};
 use crate::pool::{Ask, Counters, Effect, Empty, Leaf, Node, NodeId, PoolState, ROOT, Set, Slot, UNMADE};
 use crate::queue::{Line, Shape, TicketKey};
+use crate::rated::Exceeded;
 use crate::reclaim::{ClaimKey, Plan};
 use crate::request::{Id, ReasonCode};
 use crate::share::Share;
@@ -39,6 +40,7 @@ pub(crate) struct Finding {
     pub(crate) node: NodeId,
     pub(crate) slot: Option<Slot>,
     pub(crate) budget: Option<(u32, usize)>,
+    pub(crate) rate: Option<Exceeded>,
     pub(crate) used: i64,
     pub(crate) requested: i64,
     pub(crate) limit: i64,
@@ -46,7 +48,7 @@ pub(crate) struct Finding {
 
 impl Finding {
     pub(crate) fn of(code: ReasonCode, node: NodeId) -> Self {
-        Self { code, node, slot: None, budget: None, used: 0, requested: 0, limit: 0 }
+        Self { code, node, slot: None, budget: None, rate: None, used: 0, requested: 0, limit: 0 }
     }
 
     /// Of what an ask would do at a node.
@@ -55,15 +57,8 @@ impl Finding {
     }
 
     fn effect(code: ReasonCode, node: NodeId, effect: &Effect, limit: i64) -> Self {
-        Self {
-            code,
-            node,
-            slot: Some(effect.slot),
-            budget: None,
-            used: effect.occupied,
-            requested: effect.amount,
-            limit,
-        }
+        let (used, requested) = (effect.occupied, effect.amount);
+        Self { slot: Some(effect.slot), used, requested, limit, ..Self::of(code, node) }
     }
 }
 
@@ -119,11 +114,12 @@ fn best(found: impl Iterator<Item = (Rank, Candidate)>) -> Option<(Rank, Candida
 
 impl Ledger {
     /// Whether plainly nothing stands against an asker: what is asked first, and is so of most.
-    pub(crate) fn is_free(&self, at: PoolIndex, asker: &Asker<'_>) -> bool {
+    pub(crate) fn is_free(&self, at: PoolIndex, asker: &Asker<'_>, now: Time) -> bool {
         let pool = self.pool_at(at);
         asker.leaf.unmade.is_none()
             && pool.is_open(asker.leaf.node, asker.borrow, &asker.ask.0)
             && (!pool.node(asker.leaf.node).budgeted || self.budgets_against(at, asker.leaf.node, asker.ask).is_empty())
+            && (!pool.node(asker.leaf.node).rated || self.rates_against(at, asker.leaf, asker.ask, now).is_empty())
     }
 
     /// Everything that stands against an asker just now, the one that decides first; or only that one.
@@ -146,6 +142,11 @@ impl Ledger {
         }
         if pool.node(start).budgeted {
             for finding in self.budgets_against(at, start, asker.ask) {
+                found!(finding);
+            }
+        }
+        if pool.node(start).rated || asker.leaf.unmade.is_some() {
+            for finding in self.rates_against(at, asker.leaf, asker.ask, now) {
                 found!(finding);
             }
         }
@@ -220,13 +221,11 @@ impl Ledger {
                     crate::pool::Counters::tally(&Set::Now, pool, node, slot).occupied(cell)
                 };
                 found!(Finding {
-                    code: ReasonCode::HeldForAnother,
-                    node,
                     slot: Some(slot),
-                    budget: None,
                     used,
                     requested: asker.ask.of(slot),
                     limit: cell.limit,
+                    ..Finding::of(ReasonCode::HeldForAnother, node)
                 });
             }
         }
@@ -242,29 +241,34 @@ impl Ledger {
         self.each_budget(at, start, ask, |node, index, number, budget, amount| {
             if budget.used + amount > budget.spec.amount {
                 found.push(Finding {
-                    code: ReasonCode::BudgetUsedUp,
-                    node,
                     slot: self.pool_at(at).slot(budget.spec.resource.as_str()),
                     budget: Some((index, number)),
                     used: budget.used as i64,
                     requested: amount as i64,
                     limit: budget.spec.amount as i64,
+                    ..Finding::of(ReasonCode::BudgetUsedUp, node)
                 });
             }
         });
         found
     }
 
+    /// Whether a budget or a rate says that what exceeds it is denied.
+    pub(crate) fn is_denied(&self, finding: &Finding) -> bool {
+        finding.budget.is_some_and(|budget| self.denies(budget))
+            || finding.rate.is_some_and(|over| self.rate_denies(over))
+    }
+
     /// Whether what exceeds a budget is denied.
-    pub(crate) fn denies(&self, (tenant, number): (u32, usize)) -> bool {
+    fn denies(&self, (tenant, number): (u32, usize)) -> bool {
         self.tenants[tenant as usize]
             .as_ref()
             .and_then(|tenant| tenant.budgets.get(number))
             .is_some_and(|budget| budget.spec.on_exceed == OnExceed::Deny)
     }
 
-    /// Larger by itself than a limit on its path or the pool's whole capacity, than a budget's amount, or than what
-    /// others' unlendable guarantees could ever leave.
+    /// Larger by itself than a limit on its path or the pool's whole capacity, than a budget's amount, a rate's burst, or
+    /// than what others' unlendable guarantees could ever leave.
     pub(crate) fn never_fits(&self, at: PoolIndex, leaf: &Leaf, ask: &Ask) -> Vec<Finding> {
         let pool = self.pool_at(at);
         let (mut larger, mut unlendable) = (Vec::new(), Vec::new());
@@ -289,17 +293,16 @@ impl Ledger {
             self.each_budget(at, start, ask, |node, index, number, budget, amount| {
                 if amount > budget.spec.amount {
                     found.push(Finding {
-                        code: ReasonCode::NeverFits,
-                        node,
                         slot: pool.slot(budget.spec.resource.as_str()),
                         budget: Some((index, number)),
-                        used: 0,
                         requested: amount as i64,
                         limit: budget.spec.amount as i64,
+                        ..Finding::of(ReasonCode::NeverFits, node)
                     });
                 }
             });
         }
+        found.append(&mut self.rates_never_letting(at, leaf, ask));
         found.append(&mut unlendable);
         found
     }
@@ -315,6 +318,9 @@ impl Ledger {
             return false;
         }
         if node.budgeted && !self.budgets_against(at, leaf.node, &shape.ask).is_empty() {
+            return false;
+        }
+        if node.rated && !self.rates_against(at, leaf, &shape.ask, now).is_empty() {
             return false;
         }
         if !node.bounded || pool.within(&Set::Now, leaf, &shape.ask, leaf.node, |_| true) {

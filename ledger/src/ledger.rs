@@ -15,6 +15,8 @@ use crate::ids::IdMap;
 use crate::name::{Holder, Name, TenantPath};
 use crate::pool::{Ask, Cell, HELD_MAX, Leaf, NodeId, PoolState, ROOT, SLOTS_MAX, Slot, UNMADE, Unmade};
 use crate::queue::{Shape, TicketKey};
+use crate::rate::RateState;
+use crate::rated::RateIndex;
 use crate::reclaim::ClaimKey;
 use crate::request::{
     COUNT_MAX, End, Ended, Id, Lease, PRIORITY_MAX, Reason, ReasonCode, Request, SPAN_MAX, State, Ticket, check_labels,
@@ -102,6 +104,7 @@ pub(crate) struct TenantState {
     /// It is a member, made on first use.
     pub(crate) made: bool,
     pub(crate) budgets: Vec<BudgetState>,
+    pub(crate) rates: Vec<RateState>,
     pub(crate) serial: TenantSerial,
     /// Since when a member has held nothing.
     pub(crate) idle: Option<Time>,
@@ -153,6 +156,8 @@ pub struct Ledger {
     pub(crate) next_serial: u64,
     pub(crate) holders: Map<Holder, BTreeSet<Id>>,
     pub(crate) timers: BTreeSet<(Time, Timer)>,
+    /// Rates that tickets wait for, by when they let pass one more; what is over is not found out yet.
+    pub(crate) rate_turns: BTreeSet<(Time, RateIndex)>,
     /// Leases that give way without notice are being revoked, all of one instant before anything is decided.
     pub(crate) revoking: bool,
     pub(crate) next_id: u64,
@@ -185,6 +190,7 @@ impl Ledger {
             next_serial: 0,
             holders: Map::default(),
             timers: BTreeSet::new(),
+            rate_turns: BTreeSet::new(),
             revoking: false,
             next_id: 1,
             posted: 0,
@@ -342,6 +348,9 @@ impl Ledger {
                 next = Some(at);
             }
         };
+        if let Some(at) = self.next_rate_turn(now) {
+            earlier(at);
+        }
         for pool in &self.pools {
             let spec = &pool.spec;
             let after = |set: &BTreeSet<(Time, Id)>, span: Duration| {
@@ -616,7 +625,7 @@ impl Ledger {
     fn plainly(&self, at: PoolIndex, leaf: &Leaf, request: &Arc<Request>) -> Option<Decision> {
         let pool = self.pool_at(at);
         let whole = leaf.unmade.is_none() && request.min_count == request.count;
-        if !whole || pool.node(leaf.node).budgeted {
+        if !whole || pool.node(leaf.node).budgeted || pool.node(leaf.node).rated {
             return None;
         }
         let terms = pool.terms_of(&request.resources, request.count)?;
@@ -657,9 +666,7 @@ impl Ledger {
             };
             return allow(id, request, count, enforce);
         }
-        let denied = hopeless
-            || !request.wait
-            || findings.iter().any(|finding| finding.budget.is_some_and(|budget| self.denies(budget)));
+        let denied = hopeless || !request.wait || findings.iter().any(|finding| self.is_denied(finding));
         let mut reasons: Vec<Reason> = findings.iter().map(|finding| self.reason(at, leaf, finding)).collect();
         let full = !denied && self.queue_is_full(at, leaf);
         if full {
@@ -693,7 +700,7 @@ impl Ledger {
     /// All that stands against an asker, in the order in which rules decide, and whether it stands against it for
     /// good. Nothing, in most cases, and then only that is asked.
     fn against(&self, at: PoolIndex, asker: &Asker<'_>, now: Time) -> (Vec<Finding>, bool) {
-        if self.is_free(at, asker) {
+        if self.is_free(at, asker, now) {
             return (Vec::new(), false);
         }
         let first = self.findings(at, asker, now, true);
@@ -733,9 +740,16 @@ impl Ledger {
                 None => finding.slot.and_then(|slot| pool.known(slot)).map(|known| known.name.clone()),
             },
             budget: budget.map(|(_, budget)| budget.spec.name.clone()),
+            rate: finding.rate.and_then(|over| self.rate_at(over.index)).map(|rate| rate.spec.name.clone()),
             used: finding.used.unsigned_abs(),
             requested: finding.requested.unsigned_abs(),
             limit: finding.limit.unsigned_abs(),
+            until: match (finding.code, budget, finding.rate) {
+                (ReasonCode::BudgetUsedUp, Some((_, budget)), _) => Some(budget.ends),
+                (_, _, Some(over)) => Some(over.until),
+                _ => None,
+            }
+            .filter(|until| *until != Time::NEVER),
         }
     }
 

@@ -32,6 +32,8 @@ mod pool;
 mod post;
 mod prefetch;
 mod queue;
+mod rate;
+mod rated;
 mod rebuild;
 mod reclaim;
 mod request;
@@ -46,9 +48,9 @@ mod views;
 pub use amount::{AMOUNT_MAX, Amount, Amounts, AmountsError, Level, Levels, RESOURCES_MAX, WHOLE};
 pub use config::{
     Budget, Burst, Calendar, Change, Class, Enforce, Lifecycle, Lifecycles, Members, OnExceed, Order, Period, Pool,
-    QueueLimit, Quota, Settings, ShareOf, Source, Tenant, UtcDays, default_cell,
+    QueueLimit, Quota, Rate, Settings, ShareOf, Source, Tenant, UtcDays, default_cell,
 };
-pub use configure::{BUDGETS_MAX, POOLS_MAX, QUEUED_MAX, TENANTS_MAX, WEIGHT_MAX};
+pub use configure::{BUDGETS_MAX, POOLS_MAX, QUEUED_MAX, RATES_MAX, TENANTS_MAX, WEIGHT_MAX};
 pub use decision::{
     Amendment, Configured, Decision, Explanation, Holding, LevelNumbers, Outcome, Problem, Refusal, Standing, Violation,
 };
@@ -63,8 +65,8 @@ pub use request::{
     State, Ticket, check_labels,
 };
 pub use snapshot::{
-    AverageSnapshot, BudgetSnapshot, BurstSnapshot, ClaimSnapshot, HoldSnapshot, PoolSnapshot, Snapshot,
+    AverageSnapshot, BudgetSnapshot, BurstSnapshot, ClaimSnapshot, HoldSnapshot, PoolSnapshot, RateSnapshot, Snapshot,
     TenantSnapshot, TicketSnapshot,
 };
 pub use time::Time;
-pub use views::{BudgetStanding, HeldFor, Object};
+pub use views::{BudgetStanding, HeldFor, Object, RateStanding};

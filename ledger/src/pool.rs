@@ -155,6 +155,8 @@ pub(crate) struct Node {
     pub(crate) usable: bool,
     /// A budget is charged for what is admitted here.
     pub(crate) budgeted: bool,
+    /// A rate counts what is admitted here.
+    pub(crate) rated: bool,
     /// A burst is bounded here or above.
     pub(crate) bounded: bool,
     /// It is a member that was made on first use, or one above it is.
@@ -196,7 +198,7 @@ pub(crate) struct Node {
     /// Holds in the subtree.
     pub(crate) holds: u32,
     pub(crate) bundles: Bundles,
-    /// A budget or a bounded burst is in the subtree or above it: what it would put forward changes with time.
+    /// A budget, a rate or a bounded burst is in the subtree or above it: what it would put forward changes with time.
     pub(crate) varied: bool,
     /// What the plans hold, of all claims and of owners' alone; kept while something in the subtree is marked.
     pub(crate) plans: Vec<[Tally; 2]>,
@@ -237,6 +239,7 @@ impl Node {
             usable: false,
             stiff: false,
             budgeted: false,
+            rated: false,
             bounded: false,
             burst: None,
             bursting: BurstState::default(),

@@ -14,6 +14,7 @@ use crate::ledger::{
 use crate::name::{Holder, TenantPath};
 use crate::pool::{Ask, Leaf, NodeId, PoolState, ROOT, Set, Slot};
 use crate::queue::{Shape, TicketKey};
+use crate::rate::RateState;
 use crate::reclaim::{Claim, ClaimKey};
 use crate::request::{End, Ended, Id, Lease, ReasonCode, Request, Ticket};
 use crate::requests::{RequestKey, TenantSerial};
@@ -83,6 +84,7 @@ impl Ledger {
         }
         self.settle_claims(now);
         self.settle_holds();
+        self.settle_rates(now);
     }
 
     /// Leaves alone the holds whose tickets are blocked still.
@@ -128,7 +130,7 @@ impl Ledger {
         let pool = self.pool_at(at);
         let node = pool.node(claim.leaf);
         let borrows = self.tickets.get(&claim.ticket).is_some_and(|record| record.shape.borrow);
-        node.budgeted || node.bounded || pool.spec.order == Order::Strict || !borrows
+        node.budgeted || node.rated || node.bounded || pool.spec.order == Order::Strict || !borrows
     }
 
     /// Forgets what ended long ago: a little whenever something ends, so that after an idle hour nobody waits for all of it
@@ -194,6 +196,7 @@ impl Ledger {
     /// Puts a ticket into its queue, and counts it.
     pub(crate) fn take_ticket(&mut self, record: TicketRecord) {
         let (id, arrived) = (record.ticket.id, record.ticket.arrived);
+        self.wait_for_rates(record.pool, record.leaf, &record.shape.ask, true);
         let pool = &mut self.pools[record.pool];
         pool.count(record.leaf, 0, 1, 0);
         pool.count_awaited(&record.shape.ask, &record.ticket.request, 1);
@@ -223,6 +226,7 @@ impl Ledger {
         for (at, timer) in ticket_timers(&self.pools[record.pool], &record.ticket) {
             self.timers.remove(&(at, timer));
         }
+        self.wait_for_rates(record.pool, record.leaf, &record.shape.ask, false);
         let pool = &mut self.pools[record.pool];
         pool.count(record.leaf, 0, -1, 0);
         pool.count_awaited(&record.shape.ask, &record.ticket.request, -1);
@@ -259,6 +263,7 @@ impl Ledger {
     fn grant(&mut self, now: Time, pool: PoolIndex, leaf: NodeId, mut lease: Lease, ask: Ask) {
         lease.expires = expiry(&self.pools[pool], &lease, now);
         self.charge(pool, leaf, &ask);
+        self.take_rates(now, pool, leaf, &ask);
         self.pools[pool].pass_averages(leaf, &ask, now);
         let charged = self.pools[pool].node(leaf).budgeted.then(|| self.total(pool, &ask));
         self.take_lease(LeaseRecord { lease, pool, leaf, ask, charged, victim: None });
@@ -375,6 +380,7 @@ impl Ledger {
             .filter(|(_, more)| *more > 0)
             .collect());
         self.charge(at, leaf, &more);
+        self.take_rates(now, at, leaf, &more);
         let more = self.total(at, &more);
         let pool = &mut self.pools[at];
         pool.pass_averages(leaf, &old, now);
@@ -783,6 +789,7 @@ impl Ledger {
         let mut spec = Tenant::new(path.clone());
         spec.kind = members.kind;
         spec.source = self.tenant_at(parent)?.spec.source;
+        spec.rates = members.rates;
         if let Some(class) = members.class {
             let quota = crate::config::Quota { class: Some(class), ..Default::default() };
             spec.quotas = self.pools.iter().map(|pool| (pool.spec.name.clone(), quota.clone())).collect();
@@ -808,6 +815,7 @@ impl Ledger {
             .iter()
             .map(|spec| BudgetState { spec: spec.clone(), used: 0, started: Time::EPOCH, ends: Time::EPOCH })
             .collect();
+        let rates = spec.rates.iter().cloned().map(RateState::new).collect();
         let state = TenantState {
             spec,
             parent,
@@ -815,6 +823,7 @@ impl Ledger {
             members: 0,
             made,
             budgets,
+            rates,
             serial: TenantSerial(self.next_serial),
             idle: None,
             revision: self.posted,

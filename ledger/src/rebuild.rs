@@ -7,6 +7,7 @@ use crate::configure::Draft;
 use crate::ledger::{Ledger, TenantIndex, Timer};
 use crate::name::{Name, Resource, TenantPath};
 use crate::pool::NodeId;
+use crate::rate::RateState;
 use crate::snapshot::PoolSnapshot;
 use crate::time::Time;
 use crate::tree::Ground;
@@ -23,6 +24,7 @@ impl Ledger {
             let _ = draft.apply(change, |path| holding.contains(path));
             self.revise(change);
         }
+        draft.rate_members();
         self.settings = draft.settings;
         let old: BTreeMap<Name, u64> = self.classes.iter().map(|(name, (_, at))| (name.clone(), *at)).collect();
         self.classes = draft
@@ -46,7 +48,7 @@ impl Ledger {
             match self.by_path.get(&path).copied() {
                 Some(index) => {
                     if let Some(tenant) = &mut self.tenants[index as usize] {
-                        tenant.set_spec(spec);
+                        tenant.set_spec(spec, now);
                         tenant.made = made;
                     }
                 }
@@ -149,6 +151,7 @@ impl Ledger {
             .map(|pool| ground.grow(pool.spec.clone(), named.get(&pool.spec.name).unwrap_or(&none)))
             .collect();
         self.timers.clear();
+        self.forget_turns();
         self.recount();
         for (at, pool) in pools.into_iter().enumerate() {
             self.take_pool(at, pool);
@@ -243,8 +246,10 @@ impl Ledger {
 }
 
 impl crate::ledger::TenantState {
-    /// Replaces what is configured; budgets that are still there keep what is charged to them.
-    fn set_spec(&mut self, spec: crate::config::Tenant) {
+    /// Replaces what is configured; budgets and rates that are still there keep what is charged to them.
+    fn set_spec(&mut self, spec: crate::config::Tenant, now: Time) {
+        let rates = std::mem::take(&mut self.rates);
+        self.rates = spec.rates.iter().map(|spec| RateState::after(spec.clone(), &rates, now)).collect();
         let old = std::mem::take(&mut self.budgets);
         self.budgets = spec
             .budgets

@@ -163,6 +163,8 @@ pub enum ReasonCode {
     NeverFits,
     /// A budget would be exceeded.
     BudgetUsedUp,
+    /// A rate would be exceeded.
+    RateExceeded,
     /// The tenant's own earlier tickets come first.
     BehindEarlier,
     /// It asked not to borrow, and would.
@@ -185,10 +187,11 @@ pub enum ReasonCode {
 
 impl ReasonCode {
     /// Every code.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Inactive,
         Self::NeverFits,
         Self::BudgetUsedUp,
+        Self::RateExceeded,
         Self::BehindEarlier,
         Self::WouldBorrow,
         Self::BurstOver,
@@ -206,6 +209,7 @@ impl ReasonCode {
             Self::Inactive => "inactive",
             Self::NeverFits => "never-fits",
             Self::BudgetUsedUp => "budget-used-up",
+            Self::RateExceeded => "rate-exceeded",
             Self::BehindEarlier => "behind-earlier",
             Self::WouldBorrow => "would-borrow",
             Self::BurstOver => "burst-over",
@@ -230,12 +234,17 @@ pub struct Reason {
     pub resource: Option<Resource>,
     /// The budget, where one does.
     pub budget: Option<Name>,
+    /// The rate, where one does.
+    pub rate: Option<Name>,
     /// What is in use there.
     pub used: Amount,
     /// What was asked for.
     pub requested: Amount,
     /// What may be in use there.
     pub limit: Amount,
+    /// From when time alone will let it pass, where that is so: the turn of a budget's period, or the instant at which
+    /// enough of a rate has come back.
+    pub until: Option<Time>,
 }
 
 /// How a lease or a ticket ended.

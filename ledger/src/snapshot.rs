@@ -13,6 +13,7 @@ use crate::name::{Name, Resource};
 use crate::pool::{Ask, NodeId, PoolState, Slot};
 use crate::post::take_claim;
 use crate::queue::{Shape, TicketKey};
+use crate::rate::Taken;
 use crate::reclaim::{Claim, ClaimKey};
 use crate::request::{Ended, Id, Lease, Request, Ticket};
 use crate::requests::{RequestKey, TenantSerial};
@@ -153,6 +154,19 @@ pub struct TenantSnapshot {
     pub revision: u64,
     /// What is charged to its budgets.
     pub budgets: Vec<BudgetSnapshot>,
+    /// What is taken of its rates.
+    pub rates: Vec<RateSnapshot>,
+}
+
+/// What is taken of a rate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateSnapshot {
+    /// Which.
+    pub name: Name,
+    /// What is taken, in parts of a unit: as many as the rate's `per` has nanoseconds.
+    pub taken: u128,
+    /// When that was.
+    pub at: Time,
 }
 
 /// What is charged to a budget.
@@ -201,6 +215,15 @@ impl Ledger {
                         ends: budget.ends,
                     })
                     .collect(),
+                rates: tenant
+                    .rates
+                    .iter()
+                    .map(|rate| RateSnapshot {
+                        name: rate.spec.name.clone(),
+                        taken: rate.taken.parts,
+                        at: rate.taken.at,
+                    })
+                    .collect(),
             })
             .collect();
         let mut leases: Vec<_> =
@@ -235,13 +258,18 @@ impl Ledger {
         ledger.settings = snapshot.settings;
         ledger.classes =
             snapshot.classes.into_iter().map(|(class, revision)| (class.name.clone(), (class, revision))).collect();
-        for TenantSnapshot { spec, member, idle, revision, budgets } in snapshot.tenants {
+        for TenantSnapshot { spec, member, idle, revision, budgets, rates } in snapshot.tenants {
             let index = ledger.insert_tenant(spec, member);
             let Some(tenant) = &mut ledger.tenants[index as usize] else { continue };
             (tenant.idle, tenant.revision) = (idle, revision);
             for BudgetSnapshot { name, used, started, ends } in budgets {
                 if let Some(budget) = tenant.budgets.iter_mut().find(|budget| budget.spec.name == name) {
                     (budget.used, budget.started, budget.ends) = (used, started, ends);
+                }
+            }
+            for RateSnapshot { name, taken, at } in rates {
+                if let Some(rate) = tenant.rates.iter_mut().find(|rate| rate.spec.name == name) {
+                    rate.taken = Taken { parts: taken, at };
                 }
             }
         }

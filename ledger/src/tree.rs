@@ -94,6 +94,7 @@ impl Ground<'_> {
         for index in self.order {
             configured.extend(self.quota(*index, spec.name.as_str()).names().cloned());
             configured.extend(self.tenant(*index).spec.budgets.iter().map(|budget| budget.resource.clone()));
+            configured.extend(self.tenant(*index).spec.rates().map(|rate| rate.resource.clone()));
         }
         names.extend(configured.iter().cloned());
         let known: Vec<_> = names
@@ -152,6 +153,7 @@ impl Ground<'_> {
         node.inactive = above.inactive || tenant.spec.draining || tenant.spec.lifecycle == Lifecycle::Archived;
         node.usable = above.usable || tenant.spec.quota(pool.spec.name.as_str()).is_some();
         node.budgeted = above.budgeted || !tenant.budgets.is_empty();
+        node.rated = above.rated || !tenant.rates.is_empty();
         node.burst = quota.burst();
         node.bounded = above.bounded || node.burst.is_some();
         node.enforce = quota.enforce().or(above.enforce);
@@ -172,6 +174,7 @@ impl Ground<'_> {
             own.inactive = above.inactive;
             own.usable = above.usable;
             own.budgeted = above.budgeted;
+            own.rated = above.rated;
             own.bounded = above.bounded;
             own.enforce = above.enforce;
             (own.max_priority, own.made) = (above.max_priority, above.made);
@@ -361,7 +364,7 @@ impl PoolState {
         let mut below = vec![0i64; self.known.len()];
         let mut stiff = false;
         let mut roomy = 0;
-        let mut varied = self.node(node).budgeted || self.node(node).bounded;
+        let mut varied = self.node(node).budgeted || self.node(node).rated || self.node(node).bounded;
         let mut leaves = vec![0u32; self.known.len()];
         for child in &self.node(node).children {
             let child = self.node(*child);

@@ -48,6 +48,15 @@ pub struct HeldFor {
     pub resources: Vec<(Resource, Amount)>,
 }
 
+/// How a rate stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateStanding {
+    /// How much may be taken now.
+    pub left: Amount,
+    /// When all of it is there again, if nothing is taken until then; now, where it is.
+    pub whole_at: Time,
+}
+
 impl Ledger {
     /// A lease.
     pub fn lease(&self, id: Id) -> Option<&Lease> {
@@ -152,6 +161,12 @@ impl Ledger {
             started: budget.started,
             ends: budget.ends,
         })
+    }
+
+    /// How a rate stands.
+    pub fn rate(&self, now: Time, tenant: &str, rate: &str) -> Option<RateStanding> {
+        let tenant = self.tenant_at(self.tenant_index(tenant)?)?;
+        tenant.rates.iter().find(|state| state.spec.name.as_str() == rate).map(|state| state.standing(now))
     }
 
     /// A node of a pool's tree as things stand; the root's path is empty.

@@ -10,6 +10,8 @@ mod model;
 mod closed;
 #[path = "model/open.rs"]
 mod open;
+#[path = "model/paced.rs"]
+mod paced;
 #[path = "model/rules.rs"]
 mod rules;
 #[path = "model/stories.rs"]

@@ -57,6 +57,7 @@ words! {
         Paused: "paused",
         QueueFull: "queue-full",
         WaitedTooLong: "waited-too-long",
+        RateExceeded: "rate-exceeded",
     }
     EndCause {
         Released: "released",

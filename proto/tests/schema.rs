@@ -108,10 +108,10 @@ fn every_value_has_the_word_that_its_name_says() {
 }
 
 #[test]
-fn reasons_are_the_twelve_words_that_are_fixed() {
+fn reasons_are_the_thirteen_words_that_are_fixed() {
     let words: Vec<_> = v1::Reason::ALL.iter().map(|reason| reason.word()).collect();
     let fixed = "never-fits exceeds-limit no-capacity behind-earlier held-for-another burst-over would-borrow \
-                 budget-used-up inactive paused queue-full waited-too-long";
+                 budget-used-up inactive paused queue-full waited-too-long rate-exceeded";
     assert_eq!(words, fixed.split_whitespace().collect::<Vec<_>>());
 }
 

@@ -49,6 +49,7 @@ pub(crate) fn work_conserving(model: &Model) -> Option<String> {
         let stands_against = over(&count, &after, &request.tenant, &asks).is_some()
             || lineage(&request.tenant).iter().any(archived)
             || is_budget_exceeded(model, &request.tenant, &asks)
+            || !model.exceeded_rates(&model.asking_of(ticket)).is_empty()
             || (!request.borrow && !after.is_owner(&request.tenant, &asks))
             || model.burst_over(&model.asking_of(ticket)).is_some();
         if !stands_against {

@@ -377,6 +377,13 @@ fn lifecycle_of(lifecycle: config::Lifecycle) -> ledger::Lifecycle {
     }
 }
 
+fn on_exceed_of(on_exceed: config::OnExceed) -> ledger::OnExceed {
+    match on_exceed {
+        config::OnExceed::Deny => ledger::OnExceed::Deny,
+        config::OnExceed::Queue => ledger::OnExceed::Queue,
+    }
+}
+
 fn pool_of(pool: &config::Pool) -> ledger::Pool {
     let span = Duration::from_nanos;
     ledger::Pool {
@@ -431,16 +438,22 @@ fn tenant_of(tenant: &config::Tenant) -> ledger::Tenant {
         amount: budget.amount as u64,
         period: Period::Day,
         time_zone: format!("{}x{}", budget.period_ends[0], budget.period_ends.len()),
-        on_exceed: match budget.on_exceed {
-            config::OnExceed::Deny => ledger::OnExceed::Deny,
-            config::OnExceed::Queue => ledger::OnExceed::Queue,
-        },
+        on_exceed: on_exceed_of(budget.on_exceed),
+    });
+    let rates = tenant.rates.iter().map(|rate| ledger::Rate {
+        name: name(&rate.name),
+        resource: resource(&rate.resource),
+        amount: rate.amount as u64,
+        per: Duration::from_nanos(rate.per),
+        burst: rate.burst as u64,
+        on_exceed: on_exceed_of(rate.on_exceed),
     });
     ledger::Tenant {
         weight: tenant.weight as u32,
         lifecycle: lifecycle_of(tenant.lifecycle),
         quotas: tenant.quota.iter().map(|(pool, quota)| (name(pool), quota_of(quota))).collect(),
         budgets: budgets.collect(),
+        rates: rates.collect(),
         ..ledger::Tenant::new(TenantPath::parse(&tenant.path).expect("a path"))
     }
 }
@@ -469,6 +482,7 @@ fn reason(reason: &ledger::Reason) -> Reason {
         ledger::ReasonCode::Inactive => Code::Inactive,
         ledger::ReasonCode::NeverFits => Code::NeverFits,
         ledger::ReasonCode::BudgetUsedUp => Code::BudgetUsedUp,
+        ledger::ReasonCode::RateExceeded => Code::RateExceeded,
         ledger::ReasonCode::BehindEarlier => Code::BehindEarlier,
         ledger::ReasonCode::WouldBorrow => Code::WouldBorrow,
         ledger::ReasonCode::BurstOver => Code::BurstOver,
@@ -481,7 +495,9 @@ fn reason(reason: &ledger::Reason) -> Reason {
     };
     // The model says less: of some rules neither where nor of what.
     let (tenant, resource) = match code {
-        Code::NeverFits | Code::ExceedsLimit | Code::NoCapacity | Code::BudgetUsedUp => (true, true),
+        Code::NeverFits | Code::ExceedsLimit | Code::NoCapacity | Code::BudgetUsedUp | Code::RateExceeded => {
+            (true, true)
+        }
         Code::Inactive | Code::BehindEarlier | Code::BurstOver => (true, false),
         Code::WouldBorrow | Code::HeldForAnother | Code::Paused | Code::QueueFull => (false, false),
     };

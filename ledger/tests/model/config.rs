@@ -1,4 +1,4 @@
-//! What is configured: pools, the tree of tenants, quotas, budgets; and what of it is refused.
+//! What is configured: pools, the tree of tenants, quotas, budgets, rates; and what of it is refused.
 
 use std::collections::BTreeMap;
 
@@ -95,6 +95,7 @@ pub(crate) struct Tenant {
     /// By pool.
     pub(crate) quota: BTreeMap<String, Quota>,
     pub(crate) budgets: Vec<Budget>,
+    pub(crate) rates: Vec<Rate>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -126,6 +127,16 @@ pub(crate) struct Budget {
     pub(crate) on_exceed: OnExceed,
     /// The instants at which a period ends and the next begins, in order.
     pub(crate) period_ends: Vec<Time>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rate {
+    pub(crate) name: String,
+    pub(crate) resource: String,
+    pub(crate) amount: i64,
+    pub(crate) per: Time,
+    pub(crate) burst: i64,
+    pub(crate) on_exceed: OnExceed,
 }
 
 impl Default for Lifecycles {
@@ -171,6 +182,7 @@ impl Tenant {
             lifecycle: Lifecycle::Active,
             quota: BTreeMap::new(),
             budgets: Vec::new(),
+            rates: Vec::new(),
         }
     }
 }

@@ -26,6 +26,7 @@ impl Model {
         self.inactive(asking)
             .or_else(|| self.never_fits(asking))
             .or_else(|| self.budget_used_up(asking))
+            .or_else(|| self.rate_exceeded(asking))
             .or_else(|| self.behind_earlier(asking))
             .or_else(|| self.would_borrow(asking))
             .or_else(|| self.burst_over(asking))
@@ -42,8 +43,8 @@ impl Model {
         Some(Reason { code: Code::Inactive, tenant: Some(tenant.to_owned()), resource: None })
     }
 
-    /// "Larger by itself than a limit on its path, the pool's whole capacity, a budget's amount, or
-    /// than what others' unlendable guarantees could ever leave: deny, never-fits." Read as: tried
+    /// "Larger by itself than a limit on its path, the pool's whole capacity, a budget's amount, a rate's
+    /// burst, or than what others' unlendable guarantees could ever leave: deny, never-fits." Read as: tried
     /// in that order; limits lowest first.
     fn never_fits(&self, asking: &Asking) -> Option<Reason> {
         let tree = self.tree(&asking.pool);
@@ -57,6 +58,10 @@ impl Model {
         let larger = |amount: i64, _used: i64, asked: i64| asked > amount;
         if let Some((tenant, resource, _)) = self.budgets_against(asking, larger).into_iter().next() {
             return Some(Reason::at(Code::NeverFits, &tenant, &resource));
+        }
+        let mut counting = self.rates_counting(&asking.tenant, &asking.ask).into_iter();
+        if let Some(counted) = counting.find(|counted| counted.asked > counted.rate.burst) {
+            return Some(Reason::at(Code::NeverFits, counted.tenant, &counted.rate.resource));
         }
         let empty = View::empty(tree);
         if let Some(blocked) = empty.blocked(asking.leaf, &asking.ask, Less::Nothing).first() {
@@ -72,6 +77,12 @@ impl Model {
     fn budget_used_up(&self, asking: &Asking) -> Option<Reason> {
         let (tenant, resource, _) = self.exceeded_budgets(asking).into_iter().next()?;
         Some(Reason::at(Code::BudgetUsedUp, &tenant, &resource))
+    }
+
+    /// "A rate on its path would be exceeded: rate-exceeded".
+    fn rate_exceeded(&self, asking: &Asking) -> Option<Reason> {
+        let exceeded = self.exceeded_rates(asking);
+        exceeded.first().map(|counted| Reason::at(Code::RateExceeded, counted.tenant, &counted.rate.resource))
     }
 
     fn exceeded_budgets(&self, asking: &Asking) -> Vec<(String, String, OnExceed)> {
@@ -155,13 +166,14 @@ impl Model {
     }
 
     /// "Else queue, if request and pool allow waiting and the queue has room; else deny, for the
-    /// reason found, or queue-full." A budget may say that it is denied; what is inactive or never
+    /// reason found, or queue-full." A budget or a rate may say that it is denied; what is inactive or never
     /// fits is.
     pub(crate) fn queue_or_deny(&self, request: &Request, asking: &Asking, reason: Reason) -> Outcome {
         let denies = match reason.code {
             Code::Inactive | Code::NeverFits => true,
-            Code::BudgetUsedUp => {
+            Code::BudgetUsedUp | Code::RateExceeded => {
                 self.exceeded_budgets(asking).iter().any(|(_, _, on_exceed)| *on_exceed == OnExceed::Deny)
+                    || self.is_denied_by_a_rate(asking)
             }
             Code::BehindEarlier
             | Code::WouldBorrow
@@ -190,7 +202,7 @@ impl Model {
     }
 
     /// "A ticket that could not be admitted just now whatever ended (larger than a limit or than
-    /// what of the capacity is available, an inactive tenant, a budget or burst against it) holds
+    /// what of the capacity is available, an inactive tenant, a budget, a rate or a burst against it) holds
     /// nothing and makes no claim". Read as: what others' unlendable guarantees would leave counts
     /// too, and a request not to borrow that asks for more than is guaranteed.
     pub(crate) fn could_be_admitted(&self, ticket: &Ticket) -> bool {
@@ -198,6 +210,7 @@ impl Model {
         let ended = View::empty(self.tree(&asking.pool));
         self.inactive(&asking).is_none()
             && self.exceeded_budgets(&asking).is_empty()
+            && self.exceeded_rates(&asking).is_empty()
             && self.burst_over(&asking).is_none()
             && ended.fits(asking.leaf, &asking.ask)
             && (asking.borrow || ended.within_in_all(asking.leaf, asking.leaf, &asking.ask))

@@ -108,6 +108,8 @@ impl Model {
             instants.extend(self.ends_of(ticket).into_iter().map(|(ends, _)| ends));
             instants.push(ticket.heard + pool.ticket_ttl);
             instants.push(ticket.arrived.at + pool.hold_after);
+            let counting = self.rates_counting(&ticket.request.tenant, &self.ask(&ticket.request));
+            instants.extend(counting.iter().filter_map(|counted| self.passes_at(counted)));
         }
         for hold in &self.holds {
             instants.push(hold.since + self.pool(&hold.pool).hold_for);

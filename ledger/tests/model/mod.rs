@@ -18,6 +18,7 @@ pub(crate) mod dispatch;
 pub(crate) mod holds;
 pub(crate) mod lapse;
 pub(crate) mod post;
+pub(crate) mod rates;
 pub(crate) mod reclaim;
 pub(crate) mod rng;
 pub(crate) mod share;
@@ -52,6 +53,7 @@ pub(crate) struct Model {
     pub(crate) log: Vec<(Time, Event)>,
     gone: Vec<Gone>,
     charges: Vec<Charge>,
+    takes: Vec<rates::Take>,
     /// By pool and tenant.
     bursts: BTreeMap<(String, String), BurstClock>,
     /// By pool; evaluated anew with every change of the configuration.
@@ -73,6 +75,7 @@ impl Model {
             log: Vec::new(),
             gone: Vec::new(),
             charges: Vec::new(),
+            takes: Vec::new(),
             bursts: BTreeMap::new(),
             numbers: 0,
         };

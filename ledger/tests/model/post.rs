@@ -64,6 +64,7 @@ impl Model {
     }
 
     pub(crate) fn charge(&mut self, tenant: &str, lease: &str, amounts: &Amounts) {
+        self.take_rates(tenant, amounts);
         for above in lineage(tenant) {
             for budget in self.config.tenant(above).into_iter().flat_map(|tenant| &tenant.budgets) {
                 let amount = amounts.get(&budget.resource).copied().unwrap_or(0);

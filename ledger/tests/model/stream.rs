@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use super::config::{
-    Amounts, Budget, Burst, Config, Enforce, Lifecycle, Lifecycles, OnExceed, Order, Pool, Quota, SECOND, ShareOf,
-    Tenant, Time,
+    Amounts, Budget, Burst, Config, Enforce, Lifecycle, Lifecycles, OnExceed, Order, Pool, Quota, Rate, SECOND,
+    ShareOf, Tenant, Time,
 };
 use super::rng::Rng;
 use super::subject::Op;
@@ -28,6 +28,7 @@ struct About {
     lives: bool,
     holds: bool,
     budgets: bool,
+    rates: bool,
     bursts: bool,
     observed: bool,
     reconfigured: bool,
@@ -47,6 +48,7 @@ impl Stream {
             lives: rng.chance(30),
             holds: rng.chance(50),
             budgets: rng.chance(20),
+            rates: rng.chance(20),
             bursts: rng.chance(20),
             observed: rng.chance(15),
             reconfigured: rng.chance(40),
@@ -140,6 +142,7 @@ impl About {
             lifecycle: if rng.chance(5) { Lifecycle::Maintenance } else { Lifecycle::Active },
             quota,
             budgets: if self.budgets && rng.chance(40) { vec![self.budget(rng)] } else { Vec::new() },
+            rates: if self.rates { self.rates(rng) } else { Vec::new() },
             ..Tenant::new(path)
         }
     }
@@ -179,6 +182,20 @@ impl About {
             on_exceed: *rng.pick(&[OnExceed::Deny, OnExceed::Queue]),
             period_ends: (1..=6).map(|period| period * length).collect(),
         }
+    }
+
+    /// What comes back in a second is mostly no whole number.
+    fn rates(self, rng: &mut Rng) -> Vec<Rate> {
+        let names = ["first", "second"].into_iter().take(rng.within(0..=2) as usize);
+        let rate = |name: &str| Rate {
+            name: name.to_owned(),
+            resource: (*rng.pick(&self.named())).to_owned(),
+            amount: rng.within(1..=5),
+            per: seconds(rng, 1..=7),
+            burst: rng.within(1..=6),
+            on_exceed: *rng.pick(&[OnExceed::Deny, OnExceed::Queue, OnExceed::Queue]),
+        };
+        names.map(rate).collect()
     }
 
     fn resources(self, rng: &mut Rng) -> Amounts {

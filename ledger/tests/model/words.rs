@@ -54,6 +54,7 @@ pub(crate) enum Code {
     Inactive,
     NeverFits,
     BudgetUsedUp,
+    RateExceeded,
     BehindEarlier,
     WouldBorrow,
     BurstOver,

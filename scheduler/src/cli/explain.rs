@@ -92,7 +92,7 @@ pub(super) async fn why(WhyArgs { what, pool }: WhyArgs, server: &ServerArgs, ou
                 text.push('\n');
             }
             text.push_str("who holds what, above guarantee first:\n");
-            text.push_str(&usage_table(&tenants, &[]));
+            text.push_str(&usage_table(&tenants));
             text
         },
     )?;
@@ -102,7 +102,7 @@ pub(super) async fn why(WhyArgs { what, pool }: WhyArgs, server: &ServerArgs, ou
 /// What a tenant waits for, everybody who holds something in the pool, and what gives way there.
 async fn of_tenant(server: &Server, tenant: String, pool: String) -> Result<Standing, Fault> {
     let tickets = list_queue(server, tenant, pool.clone()).await?;
-    let (usage, _) = list_usage(server, String::new(), pool.clone(), None).await?;
+    let usage = list_usage(server, String::new(), pool.clone(), None).await?.usage;
     let reclaiming = v1::ListLeasesRequest { pool, state: v1::State::Reclaiming.into(), ..Default::default() };
     Ok((tickets, usage, list_leases(server, reclaiming).await?))
 }
@@ -149,7 +149,7 @@ fn explained(explained: &v1::ExplainResponse) -> String {
     }
     if !tenants.is_empty() {
         text.push_str("\nwho holds what:\n");
-        text.push_str(&usage_table(tenants, &[]));
+        text.push_str(&usage_table(tenants));
     }
     text
 }

@@ -121,8 +121,12 @@ pub(super) async fn get(verb: GetVerb, server: &ServerArgs, out: Output) -> Outc
             out.print(|| json::items(&leases, json::lease), || lease_table(&leases))?;
         }
         GetVerb::Usage { within: InPool { tenant, pool }, depth } => {
-            let (usage, budgets) = list_usage(&server, tenant.unwrap_or_default(), pool, depth).await?;
-            out.print(|| json::usage_items(&usage, &budgets), || usage_table(&usage, &budgets))?;
+            let stands = list_usage(&server, tenant.unwrap_or_default(), pool, depth).await?;
+            let v1::ListUsageResponse { usage, budgets, rates, next_page_token: _ } = &stands;
+            out.print(
+                || json::usage_items(usage, budgets, rates),
+                || usage_table(usage) + &text::bounds(budgets, rates),
+            )?;
         }
     }
     Ok(DONE)
@@ -162,23 +166,24 @@ pub(super) async fn list_queue(server: &Server, subtree: String, pool: String) -
     .await
 }
 
-/// How a tenant and those below it stand in a pool, and their budgets.
+/// How a tenant and those below it stand in a pool, with their budgets and rates: all pages in one.
 pub(super) async fn list_usage(
     server: &Server,
     subtree: String,
     pool: String,
     depth: Option<u32>,
-) -> Result<(Vec<v1::Usage>, Vec<v1::BudgetUsage>), Fault> {
-    let mut budgets = Vec::new();
+) -> Result<v1::ListUsageResponse, Fault> {
+    let (mut budgets, mut rates) = (Vec::new(), Vec::new());
     let usage = pages(async |page_token| {
         let (pool, subtree) = (pool.clone(), subtree.clone());
         let message = v1::ListUsageRequest { pool, subtree, depth, page_size: PAGE, page_token };
         let page = server.answered(server.admin().list_usage(server.soon(message)).await)?;
         budgets.extend(page.budgets);
+        rates.extend(page.rates);
         Ok((page.usage, page.next_page_token))
     });
     let usage = usage.await?;
-    Ok((usage, budgets))
+    Ok(v1::ListUsageResponse { usage, budgets, rates, next_page_token: String::new() })
 }
 
 /// The leases that match, by id.
@@ -356,7 +361,7 @@ pub(super) fn lease_table(leases: &[v1::Lease]) -> String {
 }
 
 /// How tenants stand, a row for each resource.
-pub(super) fn usage_table(usage: &[v1::Usage], budgets: &[v1::BudgetUsage]) -> String {
+pub(super) fn usage_table(usage: &[v1::Usage]) -> String {
     let columns = [
         ("TENANT", Side::Left),
         ("RESOURCE", Side::Left),
@@ -387,10 +392,5 @@ pub(super) fn usage_table(usage: &[v1::Usage], budgets: &[v1::BudgetUsage]) -> S
             ]
         })
     });
-    let mut text = table(&columns, rows.collect());
-    if !budgets.is_empty() {
-        text.push('\n');
-        text.push_str(&text::budget_table(budgets));
-    }
-    text
+    table(&columns, rows.collect())
 }

@@ -141,7 +141,7 @@ pub(super) fn answer_to(request_id: &str, to: &v1::Answer) -> Value {
 
 /// A rule that stands against a request. Its tenant is told always: empty is the root.
 pub(super) fn reason(reason: &v1::ReasonDetail) -> Value {
-    let v1::ReasonDetail { code, tenant, resource, used, requested, limit, budget, until } = reason;
+    let v1::ReasonDetail { code, tenant, resource, used, requested, limit, budget, until, rate } = reason;
     Object::default()
         .some("code", word!(Reason, *code))
         .with("tenant", tenant.as_str())
@@ -150,13 +150,18 @@ pub(super) fn reason(reason: &v1::ReasonDetail) -> Value {
         .with("requested", *requested)
         .with("limit", *limit)
         .text("budget", budget)
+        .text("rate", rate)
         .instant("until", until.as_ref())
         .done()
 }
 
 fn explanation(explanation: &v1::Explanation) -> Value {
-    let v1::Explanation { levels, budgets } = explanation;
-    Object::default().with("levels", list(levels, usage)).list("budgets", budgets, budget).done()
+    let v1::Explanation { levels, budgets, rates } = explanation;
+    Object::default()
+        .with("levels", list(levels, usage))
+        .list("budgets", budgets, budget)
+        .list("rates", rates, rate)
+        .done()
 }
 
 /// How a node of a pool's tree stands.
@@ -215,6 +220,21 @@ pub(super) fn budget(budget: &v1::BudgetUsage) -> Value {
         .with("left", *left)
         .instant("started_at", started_at.as_ref())
         .instant("turns_at", turns_at.as_ref())
+        .done()
+}
+
+/// How a rate stands.
+pub(super) fn rate(rate: &v1::RateUsage) -> Value {
+    let v1::RateUsage { tenant, name, resource, amount, per, burst, left, whole_at } = rate;
+    Object::default()
+        .with("tenant", tenant.as_str())
+        .with("name", name.as_str())
+        .with("resource", resource.as_str())
+        .with("amount", *amount)
+        .span("per", per.as_ref())
+        .with("burst", *burst)
+        .with("left", *left)
+        .instant("whole_at", whole_at.as_ref())
         .done()
 }
 
@@ -354,9 +374,13 @@ fn status(status: &v1::Status) -> Value {
         .done()
 }
 
-/// How tenants stand, and their budgets.
-pub(super) fn usage_items(levels: &[v1::Usage], budgets: &[v1::BudgetUsage]) -> Value {
-    Object::default().with("items", list(levels, usage)).list("budgets", budgets, budget).done()
+/// How tenants stand, with their budgets and rates.
+pub(super) fn usage_items(levels: &[v1::Usage], budgets: &[v1::BudgetUsage], rates: &[v1::RateUsage]) -> Value {
+    Object::default()
+        .with("items", list(levels, usage))
+        .list("budgets", budgets, budget)
+        .list("rates", rates, rate)
+        .done()
 }
 
 /// A pool, as it was set.
@@ -446,6 +470,7 @@ pub(super) fn tenant(tenant: &v1::Tenant) -> Value {
         lifecycle,
         quota: quotas,
         budgets,
+        rates,
         max_priority,
         members: makes,
         source,
@@ -461,6 +486,7 @@ pub(super) fn tenant(tenant: &v1::Tenant) -> Value {
         .some("lifecycle", word!(Lifecycle, *lifecycle))
         .map("quota", &quotas)
         .list("budgets", budgets, configured_budget)
+        .list("rates", rates, configured_rate)
         .some("max_priority", *max_priority)
         .some("members", makes.as_ref().map(members))
         .some("source", word!(Source, *source))
@@ -494,9 +520,27 @@ fn configured_budget(budget: &v1::Budget) -> Value {
         .done()
 }
 
+fn configured_rate(rate: &v1::Rate) -> Value {
+    let v1::Rate { name, resource, amount, per, burst, on_exceed } = rate;
+    Object::default()
+        .with("name", name.as_str())
+        .with("resource", resource.as_str())
+        .with("amount", amount.as_str())
+        .span("per", per.as_ref())
+        .text("burst", burst)
+        .some("on_exceed", word!(OnExceed, *on_exceed))
+        .done()
+}
+
 fn members(members: &v1::Members) -> Value {
-    let v1::Members { kind, class, max, keep } = members;
-    Object::default().text("kind", kind).text("class", class).some("max", *max).span("keep", keep.as_ref()).done()
+    let v1::Members { kind, class, max, keep, rates } = members;
+    Object::default()
+        .text("kind", kind)
+        .text("class", class)
+        .some("max", *max)
+        .span("keep", keep.as_ref())
+        .list("rates", rates, configured_rate)
+        .done()
 }
 
 /// What a change does.

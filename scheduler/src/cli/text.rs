@@ -64,7 +64,7 @@ pub(super) fn tenant(path: &str) -> &str {
 
 /// A rule that stands against a request, as a sentence.
 pub(super) fn reason(reason: &v1::ReasonDetail) -> String {
-    let v1::ReasonDetail { code, tenant: path, resource, used, requested, limit, budget, until } = reason;
+    let v1::ReasonDetail { code, tenant: path, resource, used, requested, limit, budget, until, rate } = reason;
     let mut text = format!("{} at {}", word!(Reason, *code).unwrap_or("not allowed"), tenant(path));
     if !resource.is_empty() {
         let amount = |units| amount(units, resource);
@@ -77,6 +77,9 @@ pub(super) fn reason(reason: &v1::ReasonDetail) -> String {
     }
     if !budget.is_empty() {
         let _ = write!(text, " (budget {budget})");
+    }
+    if !rate.is_empty() {
+        let _ = write!(text, " (rate {rate})");
     }
     if let Some(until) = until {
         let _ = write!(text, "; until {}", instant(until));
@@ -160,13 +163,8 @@ pub(super) fn answer(answer: &v1::Answer, checked: bool) -> String {
 
 /// The numbers that an answer was made from, from the leaf to the pool.
 pub(super) fn explanation(explanation: &v1::Explanation) -> String {
-    let v1::Explanation { levels, budgets } = explanation;
-    let mut text = standings(levels);
-    if !budgets.is_empty() {
-        text.push('\n');
-        text.push_str(&budget_table(budgets));
-    }
-    text
+    let v1::Explanation { levels, budgets, rates } = explanation;
+    standings(levels) + &bounds(budgets, rates)
 }
 
 /// How nodes of a pool's tree stand, a row for each resource of each.
@@ -207,8 +205,48 @@ pub(super) fn node(usage: &v1::Usage) -> String {
     if usage.own { format!("{path} (own)") } else { path.to_owned() }
 }
 
-/// How budgets stand.
-pub(super) fn budget_table(budgets: &[v1::BudgetUsage]) -> String {
+/// How budgets and rates stand, where there are any: a table each, below what was told before.
+pub(super) fn bounds(budgets: &[v1::BudgetUsage], rates: &[v1::RateUsage]) -> String {
+    let mut text = String::new();
+    if !budgets.is_empty() {
+        text.push('\n');
+        text.push_str(&budget_table(budgets));
+    }
+    if !rates.is_empty() {
+        text.push('\n');
+        text.push_str(&rate_table(rates));
+    }
+    text
+}
+
+fn rate_table(rates: &[v1::RateUsage]) -> String {
+    let columns = [
+        ("TENANT", Side::Left),
+        ("RATE", Side::Left),
+        ("RESOURCE", Side::Left),
+        ("LEFT", Side::Right),
+        ("BURST", Side::Right),
+        ("AMOUNT", Side::Right),
+        ("PER", Side::Right),
+        ("WHOLE", Side::Left),
+    ];
+    let rows = rates.iter().map(|rate| {
+        let of = |units| amount(units, &rate.resource);
+        vec![
+            rate.tenant.clone(),
+            rate.name.clone(),
+            rate.resource.clone(),
+            of(rate.left),
+            of(rate.burst),
+            of(rate.amount),
+            wire_span(rate.per.as_ref()).map_or("-".into(), format_span),
+            if rate.left == rate.burst { "now".into() } else { rate.whole_at.as_ref().map_or("never".into(), instant) },
+        ]
+    });
+    table(&columns, rows.collect())
+}
+
+fn budget_table(budgets: &[v1::BudgetUsage]) -> String {
     let columns = [
         ("TENANT", Side::Left),
         ("BUDGET", Side::Left),

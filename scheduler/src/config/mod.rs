@@ -7,6 +7,7 @@
 mod amount;
 mod calendar;
 mod every;
+mod rate;
 mod read;
 mod server;
 mod shape;
@@ -26,6 +27,8 @@ pub use amount::{
     format_amount, format_level, format_queue_limit, is_cpu, parse_amount, parse_level, parse_queue_limit,
 };
 pub use calendar::{CivilCalendar, check_time_zone, format_instant, parse_instant};
+pub(crate) use rate::RATE_PER;
+pub use rate::RateShape;
 pub use read::{
     ALIASES_MAX, At, FILE_BYTES_MAX, NESTING_MAX, NODES_MAX, Place, Problem, Problems, Text, TextError,
     UNFOLDED_NODES_MAX, read_file, read_yaml, write_yaml,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::amount::{format_amount, format_level, format_queue_limit, parse_amount, parse_level, parse_queue_limit};
 use super::calendar::check_time_zone;
+use super::rate::RateShape;
 use super::read::{At, Problem, Text, TextError, decimal, decimal_text, shown};
 use super::span::{format_span, parse_span};
 
@@ -692,7 +693,7 @@ impl From<&ledger::Budget> for BudgetShape {
 }
 
 /// Tenants under this one are made when a request of theirs is first admitted or queued.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Members")]
 pub struct MembersShape {
@@ -708,6 +709,9 @@ pub struct MembersShape {
     /// They go after holding nothing for so long; an hour, if not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep: Option<Span>,
+    /// The rates of each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rates: Option<Vec<RateShape>>,
 }
 
 /// Members that a tenant may have where nothing is said.
@@ -715,20 +719,28 @@ const MEMBERS_MAX: u32 = 1000;
 /// How long members are kept where nothing is said.
 const MEMBERS_KEPT: Duration = Duration::from_secs(3600);
 
-impl From<MembersShape> for ledger::Members {
-    fn from(MembersShape { kind, class, max, keep }: MembersShape) -> Self {
-        Self {
+impl MembersShape {
+    fn into_members(self, problems: &mut Vec<Problem>) -> ledger::Members {
+        let Self { kind, class, max, keep, rates } = self;
+        ledger::Members {
             kind: kind.map_or_else(|| "user".into(), |Kind(kind)| kind),
             class: class.map(|ClassName(class)| class),
             max: max.unwrap_or(MEMBERS_MAX),
             keep: keep.map_or(MEMBERS_KEPT, |Span(keep)| keep),
+            rates: RateShape::into_rates(rates.unwrap_or_default(), problems),
         }
     }
 }
 
 impl From<ledger::Members> for MembersShape {
-    fn from(ledger::Members { kind, class, max, keep }: ledger::Members) -> Self {
-        Self { kind: Some(Kind(kind)), class: class.map(ClassName), max: Some(max), keep: Some(Span(keep)) }
+    fn from(ledger::Members { kind, class, max, keep, rates }: ledger::Members) -> Self {
+        Self {
+            kind: Some(Kind(kind)),
+            class: class.map(ClassName),
+            max: Some(max),
+            keep: Some(Span(keep)),
+            rates: RateShape::of(&rates),
+        }
     }
 }
 
@@ -754,6 +766,9 @@ pub struct TenantShape {
     /// Its budgets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budgets: Option<Vec<BudgetShape>>,
+    /// Its rates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rates: Option<Vec<RateShape>>,
     /// A request's higher priority is an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_priority: Option<Priority>,
@@ -787,6 +802,9 @@ pub struct TenantChange {
     /// Its budgets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budgets: Option<Vec<BudgetShape>>,
+    /// Its rates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rates: Option<Vec<RateShape>>,
     /// A request's higher priority is an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_priority: Option<Priority>,
@@ -798,7 +816,7 @@ pub struct TenantChange {
 impl TenantChange {
     /// The tenant, with what is not said taken from `tenant`.
     pub fn over(self, mut tenant: ledger::Tenant) -> Result<ledger::Tenant, Vec<Problem>> {
-        let Self { path: _, kind, weight, lifecycle, quota, budgets, max_priority, members } = self;
+        let Self { path: _, kind, weight, lifecycle, quota, budgets, rates, max_priority, members } = self;
         let mut problems = Vec::new();
         if let Some(Kind(kind)) = kind {
             tenant.kind = kind;
@@ -829,11 +847,14 @@ impl TenantChange {
                 }
             }
         }
+        if let Some(rates) = rates {
+            tenant.rates = RateShape::into_rates(rates, &mut problems);
+        }
         if let Some(Priority(max)) = max_priority {
             tenant.max_priority = Some(max);
         }
         if let Some(members) = members {
-            tenant.members = Some(members.into());
+            tenant.members = Some(members.into_members(&mut problems));
         }
         if problems.is_empty() { Ok(tenant) } else { Err(problems) }
     }
@@ -848,6 +869,7 @@ impl From<&ledger::Tenant> for TenantChange {
             lifecycle,
             quotas,
             budgets,
+            rates,
             max_priority,
             members,
             draining: _,
@@ -860,6 +882,7 @@ impl From<&ledger::Tenant> for TenantChange {
             lifecycle: Some(lifecycle.into()),
             quota: quotas.into_iter().map(|(pool, quota)| (Label(pool), quota.into())).collect(),
             budgets: (!budgets.is_empty()).then(|| budgets.iter().map(Into::into).collect()),
+            rates: RateShape::of(&rates),
             max_priority: max_priority.map(Priority),
             members: members.map(Into::into),
         }
@@ -875,7 +898,8 @@ impl TenantShape {
         tenants: &mut Vec<(ledger::Tenant, At<Label>)>,
         problems: &mut Vec<Problem>,
     ) {
-        let Self { name, kind, weight, lifecycle, quota, budgets, max_priority, members, tenants: children } = self;
+        let Self { name, kind, weight, lifecycle, quota, budgets, rates, max_priority, members, tenants: children } =
+            self;
         let joined = if parent.is_root() { name.value.0.to_string() } else { format!("{parent}/{}", name.value.0) };
         let path = match TenantPath::parse(&joined) {
             Ok(path) => path,
@@ -888,6 +912,7 @@ impl TenantShape {
             lifecycle,
             quota,
             budgets,
+            rates,
             max_priority,
             members,
         };
@@ -919,7 +944,8 @@ impl TenantShape {
     }
 
     fn alone(tenant: &ledger::Tenant) -> Self {
-        let TenantChange { path, kind, weight, lifecycle, quota, budgets, max_priority, members } = tenant.into();
+        let TenantChange { path, kind, weight, lifecycle, quota, budgets, rates, max_priority, members } =
+            tenant.into();
         let name = Name::parse(path.value.0.name()).unwrap_or_else(|_| unreachable!("a path is made of names"));
         Self {
             name: Label(name).into(),
@@ -928,6 +954,7 @@ impl TenantShape {
             lifecycle,
             quota,
             budgets,
+            rates,
             max_priority,
             members,
             tenants: Vec::new(),

@@ -1,5 +1,7 @@
 //! The configuration as people write it.
 
+use std::time::Duration;
+
 use headgate_ledger::{Change, Lifecycle, Name, OnExceed, Pool, QueueLimit, Source, TenantPath};
 
 use super::{
@@ -63,8 +65,15 @@ tenants:
         enforce: warn
     budgets:
       - {name: monthly-jobs, resource: jobs, amount: 10000, period: month, time_zone: UTC, on_exceed: deny}
+    rates:
+      - {name: starts, resource: jobs, amount: 10, per: 1s, burst: 50, on_exceed: queue}
     max_priority: 100
-    members: {kind: user, class: SMALL, max: 1000, keep: 1h}
+    members:
+      kind: user
+      class: SMALL
+      max: 1000
+      keep: 1h
+      rates: [{name: each, resource: jobs, amount: 2}]
     tenants:
       - {name: ml, kind: team, quota: {default: {class: SMALL}}}
 "#;
@@ -90,6 +99,11 @@ fn the_documented_configuration_is_read() {
     let acme = &config.objects.tenants[0];
     assert_eq!((acme.weight, acme.lifecycle, acme.max_priority), (2000, Lifecycle::Active, Some(100)));
     assert_eq!(acme.budgets[0].on_exceed, OnExceed::Deny);
+    let [starts] = &acme.rates[..] else { panic!("one rate") };
+    assert_eq!((starts.amount, starts.per, starts.burst), (10, Duration::from_secs(1), 50));
+    assert_eq!(starts.on_exceed, OnExceed::Queue);
+    let [each] = &acme.members.as_ref().expect("members").rates[..] else { panic!("one rate of theirs") };
+    assert_eq!((each.per, each.burst, each.on_exceed), (Duration::from_secs(1), 2, OnExceed::Deny), "the defaults");
     let quota = acme.quota("default").expect("a quota");
     assert_eq!(quota.limit.as_ref().and_then(|limit| limit.get("memory")), None, "absent is none said");
     let kinds: Vec<_> = config
@@ -184,6 +198,22 @@ fn errors_name_the_place_and_what_would_help() {
         (
             "tenants: [{name: a, budgets: [{name: m, resource: jobs, amount: 1, period: day, time_zone: Europe/Berln}]}]",
             "f:1:92: there is no time zone \"Europe/Berln\": use a name of the tz database, such as UTC or Europe/Berlin",
+        ),
+        (
+            "tenants: [{name: a, rates: [{name: m, resource: cpu, amount: 1, per: 1}]}]",
+            "f:1:70: duration \"1\" has no unit: did you mean 1s?",
+        ),
+        (
+            "tenants: [{name: a, rates: [{name: m, resource: r, amount: 1.5}]}]",
+            "f:1:60: amount \"1.5\" of r is not whole: it is counted in whole units",
+        ),
+        (
+            "tenants: [{name: a, rates: [{name: m, resource: r, amount: 1}, {name: m, resource: r, amount: 1}]}]",
+            "f:1:71: rate m is given twice",
+        ),
+        (
+            "tenants: [{name: a, members: {rates: [{name: m, resource: r, amount: 1, bursts: 1}]}}]",
+            "f:1:73: unknown key \"bursts\": did you mean \"burst\"?",
         ),
         (
             "tenants: [{name: a, budgets: [{name: m, resource: r, amount: 1, period: day}, {name: m, resource: r, amount: 1, period: day}]}]",

@@ -154,9 +154,11 @@ fn route(cells: &BTreeMap<Name, Arc<Cell>>, changes: &[Change], homes: &Homes) -
         }
     }
     let split = changes.iter().filter_map(|change| match change {
-        Change::PutTenant(tenant) if cells.len() > 1 && !tenant.budgets.is_empty() => {
+        Change::PutTenant(tenant)
+            if cells.len() > 1 && (!tenant.budgets.is_empty() || tenant.rates().next().is_some()) =>
+        {
             let at: BTreeSet<_> = tenant.quotas.iter().map(|(pool, _)| homes.get(pool)).collect();
-            let why = "a budget needs a quota in pools of one cell alone: it is kept there".to_owned();
+            let why = "a budget or a rate needs a quota in pools of one cell alone: it is kept there".to_owned();
             (at.len() != 1).then(|| Problem { object: format!("tenant {}", tenant.path), why })
         }
         _ => None,
@@ -185,6 +187,8 @@ fn part_of(change: &Change, cell: &Name, homes: &Homes, cells: usize) -> Option<
             tenant.quotas.retain(|(pool, _)| here(pool));
             if tenant.quotas.is_empty() && had > 0 {
                 tenant.budgets.clear();
+                tenant.rates.clear();
+                tenant.members.iter_mut().for_each(|members| members.rates.clear());
             }
             return Some(Change::PutTenant(tenant));
         }

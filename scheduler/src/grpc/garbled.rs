@@ -178,6 +178,14 @@ pub(crate) mod tests {
             time_zone: "Europe/Berlin".to_owned(),
             on_exceed: v1::OnExceed::Queue.into(),
         };
+        let rate = v1::Rate {
+            name: "starts".to_owned(),
+            resource: "jobs".to_owned(),
+            amount: "10".to_owned(),
+            per: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
+            burst: "20".to_owned(),
+            on_exceed: v1::OnExceed::Queue.into(),
+        };
         let keep = Some(prost_types::Duration { seconds: 60, nanos: 0 });
         let quota =
             v1::Quota { class: "SMALL".to_owned(), guaranteed: texts("500m"), burst: burst(), ..v1::Quota::default() };
@@ -186,6 +194,7 @@ pub(crate) mod tests {
             weight: Some(1.5),
             quota: [("default".to_owned(), quota)].into(),
             budgets: vec![budget],
+            rates: vec![rate],
             members: Some(v1::Members { kind: "user".to_owned(), keep, ..v1::Members::default() }),
             ..v1::Tenant::default()
         }

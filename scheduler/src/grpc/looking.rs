@@ -16,6 +16,7 @@ use super::fault::{Fault, Violations};
 use super::objects;
 use super::parse;
 use super::quota::complete;
+use super::rates;
 use super::render::{self, Detail};
 use super::service::{Service, asker};
 
@@ -68,6 +69,9 @@ fn merge(into: &mut BTreeMap<TenantPath, Found>, more: Vec<Found>) {
                 known.tenant.quotas.dedup_by(|a, b| a.0 == b.0);
                 if known.tenant.budgets.is_empty() {
                     known.tenant.budgets = found.tenant.budgets;
+                }
+                if known.tenant.rates.is_empty() {
+                    known.tenant.rates = found.tenant.rates;
                 }
             }
         }
@@ -304,6 +308,7 @@ pub(super) async fn usage(
             }
             response.usage.push(render::usage(&pool, &standing));
             response.budgets.extend(render::budgets(view, path.as_str()));
+            response.rates.extend(rates::usage(view, view.now(), path.as_str()));
         }
         response
     });
@@ -470,6 +475,7 @@ async fn explain_tenant(service: &Service, call: &Call, pool: &Name, path: &str)
         let explanation = v1::Explanation {
             levels: levels.iter().map(|level| render::usage(pool, level)).collect(),
             budgets: levels.iter().flat_map(|level| render::budgets(view, level.tenant.as_str())).collect(),
+            rates: levels.iter().flat_map(|level| rates::usage(view, view.now(), level.tenant.as_str())).collect(),
         };
         let below = view.tenants().map(|tenant| &tenant.path).filter(|other| other.parent().as_ref() == Some(&path));
         let below = below.filter_map(|other| stands(other.as_str())).filter(|standing| standing.running > 0).collect();
@@ -538,8 +544,8 @@ async fn explain_id(service: &Service, call: &Call, text: &str) -> Result<v1::Ex
             decision: super::words::Word::wire(stands.outcome()).into(),
             position: explanation.position.unwrap_or_default(),
             expected_wait: explanation.expected_wait.and_then(render::span),
-            reasons: render::reasons(&explanation.reasons, &render::turns_of(view)),
-            explanation: Some(render::explanation(view, &pool, &explanation)),
+            reasons: render::reasons(&explanation.reasons),
+            explanation: Some(render::explanation(view, view.now(), &pool, &explanation)),
             state: super::words::Word::wire(stands.state()).into(),
             ..v1::Answer::default()
         };

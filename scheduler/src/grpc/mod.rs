@@ -22,6 +22,7 @@ mod objects;
 mod operations;
 mod parse;
 mod quota;
+mod rates;
 mod render;
 mod service;
 mod stream;

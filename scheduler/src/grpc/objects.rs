@@ -14,13 +14,13 @@ use crate::config::{
 
 use super::fault::Violations;
 use super::parse::{quantities, span, tenant_path};
-use super::render;
 use super::words::{FromWire, Word as _};
+use super::{rates, render};
 
 /// Thousandths of a weight of one.
 const THOUSANDTHS: f64 = 1000.0;
 
-fn word<W: FromWire>(wrong: &mut Violations, field: &str, number: i32) -> Option<W> {
+pub(super) fn word<W: FromWire>(wrong: &mut Violations, field: &str, number: i32) -> Option<W> {
     wrong.take(field, W::from_wire(number)).flatten()
 }
 
@@ -267,6 +267,7 @@ pub(super) fn tenant(
         lifecycle,
         quota,
         budgets,
+        rates,
         max_priority,
         members: makes,
         source: _,
@@ -284,6 +285,7 @@ pub(super) fn tenant(
     let lifecycle = word(wrong, &at("lifecycle"), lifecycle).unwrap_or_default();
     let quotas = quotas(wrong, &at("quota"), quota);
     let budgets = budget_list(wrong, &at("budgets"), budgets);
+    let rates = rates::rates(wrong, &at("rates"), rates);
     if let Some(priority) = max_priority.filter(|priority| priority.unsigned_abs() > PRIORITY_MAX.unsigned_abs()) {
         wrong.add(at("max_priority"), format!("{priority} is not -{PRIORITY_MAX} to {PRIORITY_MAX}"));
     }
@@ -295,6 +297,7 @@ pub(super) fn tenant(
         lifecycle,
         quotas,
         budgets,
+        rates,
         max_priority,
         members,
         draining: false,
@@ -383,20 +386,32 @@ fn members(wrong: &mut Violations, field: &str, wire: v1::Members) -> ledger::Me
     /// As in a configuration file.
     const MAX: u32 = 1000;
     const KEPT: Duration = Duration::from_secs(3600);
-    let v1::Members { kind, class, max, keep } = wire;
+    let v1::Members { kind, class, max, keep, rates } = wire;
     check_kind(wrong, &format!("{field}.kind"), &kind);
     ledger::Members {
         kind: if kind.is_empty() { "user".to_owned() } else { kind },
         class: if class.is_empty() { None } else { class_name(wrong, &format!("{field}.class"), &class) },
         max: max.unwrap_or(MAX),
         keep: span(wrong, &format!("{field}.keep"), keep).unwrap_or(KEPT),
+        rates: rates::rates(wrong, &format!("{field}.rates"), rates),
     }
 }
 
 /// A tenant, as it was set.
 pub(crate) fn tenant_wire(tenant: &ledger::Tenant, version: u64, member: bool) -> v1::Tenant {
-    let ledger::Tenant { path, kind, weight, lifecycle, quotas, budgets, max_priority, members, draining, source } =
-        tenant;
+    let ledger::Tenant {
+        path,
+        kind,
+        weight,
+        lifecycle,
+        quotas,
+        budgets,
+        rates,
+        max_priority,
+        members,
+        draining,
+        source,
+    } = tenant;
     v1::Tenant {
         path: path.to_string(),
         kind: kind.clone(),
@@ -404,6 +419,7 @@ pub(crate) fn tenant_wire(tenant: &ledger::Tenant, version: u64, member: bool) -
         lifecycle: lifecycle.wire().into(),
         quota: quotas.iter().map(|(pool, quota)| (pool.to_string(), quota_wire(quota))).collect(),
         budgets: budgets.iter().map(budget_wire).collect(),
+        rates: rates::wires(rates),
         max_priority: *max_priority,
         members: members.as_ref().map(members_wire),
         source: source.wire().into(),
@@ -438,12 +454,13 @@ fn budget_wire(budget: &ledger::Budget) -> v1::Budget {
 }
 
 fn members_wire(members: &ledger::Members) -> v1::Members {
-    let ledger::Members { kind, class, max, keep } = members;
+    let ledger::Members { kind, class, max, keep, rates } = members;
     v1::Members {
         kind: kind.clone(),
         class: class.as_ref().map(ToString::to_string).unwrap_or_default(),
         max: Some(*max),
         keep: render::span(*keep),
+        rates: rates::wires(rates),
     }
 }
 

@@ -267,7 +267,7 @@ pub(super) fn complete(view: &View<'_>, id: Id, ticket: &mut v1::Ticket) {
     if let Some(explanation) = view.explain_id(view.now(), id) {
         ticket.position = explanation.position.unwrap_or_default();
         ticket.expected_wait = explanation.expected_wait.and_then(render::span);
-        ticket.reasons = render::reasons(&explanation.reasons, &render::turns_of(view));
+        ticket.reasons = render::reasons(&explanation.reasons);
     }
 }
 

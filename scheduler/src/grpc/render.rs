@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use headgate_ledger as ledger;
-use headgate_ledger::{Amount, Amounts, Id, Ledger, LevelNumbers, Name, State, TenantPath, Time};
+use headgate_ledger::{Amount, Amounts, Id, Ledger, LevelNumbers, Name, State, Time};
 use headgate_proto::v1;
 
 use crate::engine::{Answer, Event, EventKind, Happened, LeaseId, Stands};
 
+use super::rates;
 use super::words::Word;
 
 /// Amounts on the wire are signed; no ledger holds more than that takes.
@@ -49,20 +50,12 @@ fn holder(holder: Option<&ledger::Holder>) -> String {
     holder.map(ToString::to_string).unwrap_or_default()
 }
 
-/// Tells when the period of a budget turns; asked only where a reason is about one.
-pub(super) type Turns<'a> = &'a dyn Fn(&TenantPath, &Name) -> Option<Time>;
-
-/// When the periods of a ledger's budgets turn.
-pub(super) fn turns_of(ledger: &Ledger) -> impl Fn(&TenantPath, &Name) -> Option<Time> + '_ {
-    |tenant, budget| Some(ledger.budget(tenant.as_str(), budget.as_str())?.ends)
+pub(super) fn reasons(reasons: &[ledger::Reason]) -> Vec<v1::ReasonDetail> {
+    reasons.iter().map(reason).collect()
 }
 
-pub(super) fn reasons(reasons: &[ledger::Reason], turns: Turns<'_>) -> Vec<v1::ReasonDetail> {
-    reasons.iter().map(|one| reason(one, turns)).collect()
-}
-
-fn reason(reason: &ledger::Reason, turns: Turns<'_>) -> v1::ReasonDetail {
-    let ledger::Reason { code, tenant, resource, budget, used, requested, limit } = reason;
+fn reason(reason: &ledger::Reason) -> v1::ReasonDetail {
+    let ledger::Reason { code, tenant, resource, budget, rate, used, requested, limit, until } = reason;
     v1::ReasonDetail {
         code: code.wire().into(),
         tenant: tenant.to_string(),
@@ -71,7 +64,8 @@ fn reason(reason: &ledger::Reason, turns: Turns<'_>) -> v1::ReasonDetail {
         requested: units(*requested),
         limit: units(*limit),
         budget: budget.as_ref().map(ToString::to_string).unwrap_or_default(),
-        until: budget.as_ref().and_then(|budget| turns(tenant, budget)).and_then(time),
+        until: until.and_then(time),
+        rate: rate.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -253,12 +247,18 @@ fn level(pool: &Name, level: &LevelNumbers) -> v1::Usage {
 
 /// The numbers that an answer was made from. Every level is the request's tenant or one above it: what others hold is
 /// in their sums alone.
-pub(super) fn explanation(ledger: &Ledger, pool: &Name, explanation: &ledger::Explanation) -> v1::Explanation {
+pub(super) fn explanation(
+    ledger: &Ledger,
+    now: Time,
+    pool: &Name,
+    explanation: &ledger::Explanation,
+) -> v1::Explanation {
     let ledger::Explanation { outcome: _, reasons: _, levels, position: _, expected_wait: _, reclaiming: _ } =
         explanation;
     v1::Explanation {
         levels: levels.iter().map(|one| level(pool, one)).collect(),
         budgets: levels.iter().flat_map(|one| budgets(ledger, one.standing.tenant.as_str())).collect(),
+        rates: levels.iter().flat_map(|one| rates::usage(ledger, now, one.standing.tenant.as_str())).collect(),
     }
 }
 
@@ -292,7 +292,7 @@ pub(super) enum Detail {
 }
 
 /// An answer, without its explanation.
-pub(super) fn answer(answer: &Answer, detail: Detail, turns: Turns<'_>) -> v1::Answer {
+pub(super) fn answer(answer: &Answer, detail: Detail) -> v1::Answer {
     let Answer {
         cell,
         outcome,
@@ -307,7 +307,7 @@ pub(super) fn answer(answer: &Answer, detail: Detail, turns: Turns<'_>) -> v1::A
     } = answer;
     let known = v1::Answer {
         decision: outcome.wire().into(),
-        reasons: reasons(found, turns),
+        reasons: reasons(found),
         would_be: would_be.map_or(v1::Decision::Unspecified, Word::wire).into(),
         enforce: enforce.wire().into(),
         position: position.unwrap_or_default(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headgate_ledger::{Name, Request, TenantPath};
+use headgate_ledger::{Name, Request};
 use headgate_proto::v1;
 
 use crate::auth::Caller;
@@ -82,14 +82,10 @@ impl Service {
 
     /// An answer, with its explanation where it has one; of a request for `pool`, where it stands nowhere.
     pub(super) fn answer(&self, answer: &Answer, detail: Detail, pool: Option<&Name>) -> v1::Answer {
-        let turns = |tenant: &TenantPath, budget: &Name| {
-            let ends = |view: &engine::View<'_>| Some(view.budget(tenant.as_str(), budget.as_str())?.ends);
-            self.engine.peek(&answer.cell, ends).ok().flatten()
-        };
         let explanation = answer.explanation.as_deref().and_then(|explanation| {
             let pool = answer.stands.as_ref().map(render::pool_of).or(pool)?;
-            self.engine.peek(&answer.cell, |view| render::explanation(view, pool, explanation)).ok()
+            self.engine.peek(&answer.cell, |view| render::explanation(view, view.now(), pool, explanation)).ok()
         });
-        v1::Answer { explanation, ..render::answer(answer, detail, &turns) }
+        v1::Answer { explanation, ..render::answer(answer, detail) }
     }
 }

@@ -35,6 +35,7 @@ words! {
         BurstOver => BurstOver,
         WouldBorrow => WouldBorrow,
         BudgetUsedUp => BudgetUsedUp,
+        RateExceeded => RateExceeded,
         Inactive => Inactive,
         Paused => Paused,
         QueueFull => QueueFull,

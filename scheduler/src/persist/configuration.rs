@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use headgate_ledger::{
     Amounts, Budget, Burst, Change, Class, Level, Levels, Lifecycle, Lifecycles, Members, Name, OnExceed, Order,
-    Period, Pool, QueueLimit, Quota, Resource, Settings, ShareOf, Source, Tenant, TenantPath,
+    Period, Pool, QueueLimit, Quota, Rate, Resource, Settings, ShareOf, Source, Tenant, TenantPath,
 };
 use headgate_proto::journal::v1 as journal;
 use headgate_proto::journal::v1::change::Change as Form;
@@ -353,22 +353,57 @@ impl Persisted for Budget {
     }
 }
 
+impl Persisted for Rate {
+    type Form = journal::Rate;
+
+    fn form(&self) -> Self::Form {
+        let Self { name, resource, amount, per, burst, on_exceed } = self;
+        journal::Rate {
+            name: name.form(),
+            resource: resource.form(),
+            amount: *amount,
+            per_ns: nanos(*per),
+            burst: *burst,
+            on_exceed: on_exceed.form(),
+        }
+    }
+
+    fn parse(form: Self::Form) -> Result<Self, RecordError> {
+        let journal::Rate { name, resource, amount, per_ns, burst, on_exceed } = form;
+        Ok(Self {
+            name: Name::parse(&name).at("name")?,
+            resource: Resource::parse(&resource).at("resource")?,
+            amount,
+            per: Duration::from_nanos(per_ns),
+            burst,
+            on_exceed: OnExceed::parse(on_exceed).at("on_exceed")?,
+        })
+    }
+}
+
 impl Persisted for Members {
     type Form = journal::Members;
 
     fn form(&self) -> Self::Form {
-        let Self { kind, class, max, keep } = self;
+        let Self { kind, class, max, keep, rates } = self;
         journal::Members {
             kind: kind.clone(),
             class: class.as_ref().map(Persisted::form),
             max: *max,
             keep_ns: nanos(*keep),
+            rates: forms(rates),
         }
     }
 
     fn parse(form: Self::Form) -> Result<Self, RecordError> {
-        let journal::Members { kind, class, max, keep_ns } = form;
-        Ok(Self { kind, class: parse_class(class)?, max, keep: Duration::from_nanos(keep_ns) })
+        let journal::Members { kind, class, max, keep_ns, rates } = form;
+        Ok(Self {
+            kind,
+            class: parse_class(class)?,
+            max,
+            keep: Duration::from_nanos(keep_ns),
+            rates: parse_all(rates, "rates")?,
+        })
     }
 }
 
@@ -376,7 +411,8 @@ impl Persisted for Tenant {
     type Form = journal::Tenant;
 
     fn form(&self) -> Self::Form {
-        let Self { path, kind, weight, lifecycle, quotas, budgets, max_priority, members, draining, source } = self;
+        let Self { path, kind, weight, lifecycle, quotas, budgets, rates, max_priority, members, draining, source } =
+            self;
         let quota = |(pool, quota): &(Name, Quota)| journal::PoolQuota { pool: pool.form(), quota: Some(quota.form()) };
         journal::Tenant {
             path: path.form(),
@@ -385,6 +421,7 @@ impl Persisted for Tenant {
             lifecycle: lifecycle.form(),
             quotas: quotas.iter().map(quota).collect(),
             budgets: forms(budgets),
+            rates: forms(rates),
             max_priority: *max_priority,
             members: members.as_ref().map(Persisted::form),
             draining: *draining,
@@ -393,8 +430,19 @@ impl Persisted for Tenant {
     }
 
     fn parse(form: Self::Form) -> Result<Self, RecordError> {
-        let journal::Tenant { path, kind, weight, lifecycle, quotas, budgets, max_priority, members, draining, source } =
-            form;
+        let journal::Tenant {
+            path,
+            kind,
+            weight,
+            lifecycle,
+            quotas,
+            budgets,
+            rates,
+            max_priority,
+            members,
+            draining,
+            source,
+        } = form;
         let quota = |(index, journal::PoolQuota { pool, quota }): (usize, journal::PoolQuota)| {
             let pool = Name::parse(&pool).at("pool").at_item("quotas", index)?;
             let quota = parse_there(quota, "quota").at_item("quotas", index)?;
@@ -407,6 +455,7 @@ impl Persisted for Tenant {
             lifecycle: Lifecycle::parse(lifecycle).at("lifecycle")?,
             quotas: quotas.into_iter().enumerate().map(quota).collect::<Result<_, _>>()?,
             budgets: parse_all(budgets, "budgets")?,
+            rates: parse_all(rates, "rates")?,
             max_priority,
             members: parse_said(members, "members")?,
             draining,

@@ -19,6 +19,7 @@ words! {
         BurstOver <=> BurstOver,
         WouldBorrow <=> WouldBorrow,
         BudgetUsedUp <=> BudgetUsedUp,
+        RateExceeded <=> RateExceeded,
         Inactive <=> Inactive,
         Paused <=> Paused,
         QueueFull <=> QueueFull,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use headgate_ledger::{
     Amounts, AverageSnapshot, BudgetSnapshot, BurstSnapshot, ClaimSnapshot, Ended, HoldSnapshot, Holder, Id, Lease,
-    Name, PoolSnapshot, Resource, Snapshot, TenantSnapshot, Ticket, TicketSnapshot, Time,
+    Name, PoolSnapshot, RateSnapshot, Resource, Snapshot, TenantSnapshot, Ticket, TicketSnapshot, Time,
 };
 use headgate_proto::journal::v1 as journal;
 use prost::Message as _;
@@ -353,12 +353,17 @@ impl Persisted for TenantSnapshot {
     type Form = journal::TenantState;
 
     fn form(&self) -> Self::Form {
-        let Self { spec, member, idle, revision, budgets } = self;
+        let Self { spec, member, idle, revision, budgets, rates } = self;
         let budget = |BudgetSnapshot { name, used, started, ends }: &BudgetSnapshot| journal::BudgetState {
             name: name.form(),
             used: *used,
             started_ns: started.form(),
             ends_ns: ends.form(),
+        };
+        let rate = |RateSnapshot { name, taken, at }: &RateSnapshot| journal::RateState {
+            name: name.form(),
+            taken: Some(wide(i128::try_from(*taken).unwrap_or(i128::MAX))),
+            at_ns: at.form(),
         };
         journal::TenantState {
             spec: Some(spec.form()),
@@ -366,11 +371,12 @@ impl Persisted for TenantSnapshot {
             idle_ns: idle.map(Time::nanos),
             revision: *revision,
             budgets: budgets.iter().map(budget).collect(),
+            rates: rates.iter().map(rate).collect(),
         }
     }
 
     fn parse(form: Self::Form) -> Result<Self, RecordError> {
-        let journal::TenantState { spec, member, idle_ns, revision, budgets } = form;
+        let journal::TenantState { spec, member, idle_ns, revision, budgets, rates } = form;
         let budget = |(index, form): (usize, journal::BudgetState)| {
             let journal::BudgetState { name, used, started_ns, ends_ns } = form;
             Ok::<_, RecordError>(BudgetSnapshot {
@@ -380,12 +386,24 @@ impl Persisted for TenantSnapshot {
                 ends: Time::parse(ends_ns)?,
             })
         };
+        let rate = |(index, form): (usize, journal::RateState)| {
+            let journal::RateState { name, taken, at_ns } = form;
+            let taken = narrow(taken).and_then(|taken| {
+                u128::try_from(taken).map_err(|_| RecordError::new(format!("{taken} is less than nothing")))
+            });
+            Ok::<_, RecordError>(RateSnapshot {
+                name: Name::parse(&name).at("name").at_item("rates", index)?,
+                taken: taken.at("taken").at_item("rates", index)?,
+                at: Time::parse(at_ns)?,
+            })
+        };
         Ok(Self {
             spec: parse_there(spec, "spec")?,
             member,
             idle: idle_ns.map(Time::from_nanos),
             revision,
             budgets: budgets.into_iter().enumerate().map(budget).collect::<Result<_, _>>()?,
+            rates: rates.into_iter().enumerate().map(rate).collect::<Result<_, _>>()?,
         })
     }
 }

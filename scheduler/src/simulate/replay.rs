@@ -179,6 +179,7 @@ fn made(objects: &Objects, trace: &Trace, pool: &Name) -> Vec<Change> {
         class: None,
         max: u32::try_from(needed.len()).unwrap_or(u32::MAX),
         keep: SPAN_MAX,
+        rates: Vec::new(),
     };
     for path in &needed {
         if tenants.contains_key(path) {

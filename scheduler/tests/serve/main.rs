@@ -8,5 +8,6 @@ mod harness;
 mod lifecycle;
 mod looking;
 mod malformed;
+mod rates;
 mod streaming;
 mod watching;

@@ -76,6 +76,7 @@ async fn every_field_of_a_configuration_is_looked_at() {
         quota: [("default".into(), v1::Quota { limit: [("cpu".into(), "x".into())].into(), ..Default::default() })]
             .into(),
         budgets: vec![v1::Budget::default()],
+        rates: vec![v1::Rate { amount: "1".to_owned(), burst: "-1".to_owned(), ..v1::Rate::default() }],
         ..v1::Tenant::default()
     };
     let put = admin.put_tenant(v1::PutTenantRequest { tenant: Some(tenant), ..Default::default() }).await;
@@ -90,6 +91,9 @@ async fn every_field_of_a_configuration_is_looked_at() {
         "tenant.budgets[0].resource",
         "tenant.budgets[0].name",
         "tenant.budgets[0].period",
+        "tenant.rates[0].burst",
+        "tenant.rates[0].resource",
+        "tenant.rates[0].name",
     ];
     for field in expected {
         assert!(fields.iter().any(|found| found == field), "{field} in {fields:?}");

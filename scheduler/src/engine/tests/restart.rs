@@ -164,7 +164,7 @@ async fn a_snapshot_reads_back_as_the_ledger_that_it_was_taken_of() {
     for seed in 0..12 {
         let stage = begin(EngineSettings::default(), &MemoryStore::default()).await;
         if seed % 2 == 1 {
-            // With averages, bursts, budgets, classes and members too.
+            // With averages, bursts, budgets, rates, classes and members too.
             stage.configure(super::stage::rich_configuration()).await;
         }
         work(&stage, seed, 60).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_ledger::{
-    Amounts, Budget, Burst, Change, Class, Level, Levels, Members, Name, OnExceed, Outcome, Period, Pool, Quota,
+    Amounts, Budget, Burst, Change, Class, Level, Levels, Members, Name, OnExceed, Outcome, Period, Pool, Quota, Rate,
     Request, RequestId, Resource, Source, State, Tenant, TenantPath, Time, UtcDays,
 };
 
@@ -85,7 +85,16 @@ pub(super) fn rich_configuration() -> Vec<Change> {
                     on_exceed: OnExceed::Queue,
                 }];
                 let class = Some(class.name.clone());
-                tenant.members = Some(Members { kind: "user".into(), class, max: 10, keep: Duration::from_secs(60) });
+                tenant.rates = vec![Rate {
+                    name: name("starts"),
+                    resource: Resource::parse("cpu").expect("a resource"),
+                    amount: 7,
+                    per: Duration::from_secs(3),
+                    burst: 9,
+                    on_exceed: OnExceed::Queue,
+                }];
+                let (kind, keep, rates) = ("user".into(), Duration::from_secs(60), tenant.rates.clone());
+                tenant.members = Some(Members { kind, class, max: 10, keep, rates });
             }
             Change::Settings(_)
             | Change::DeletePool(_)

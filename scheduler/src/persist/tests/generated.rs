@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use headgate_ledger::{
     AMOUNT_MAX, Amounts, Budget, Burst, Change, Class, End, Enforce, Entry, Guarantee, Holder, Id, Level, Levels,
-    Lifecycle, Lifecycles, Members, Name, OnExceed, Order, Period, Place, Pool, QueueLimit, Quota, ReasonCode, Request,
-    RequestId, Resource, Settings, ShareOf, Source, Tenant, TenantPath, Time, Victim,
+    Lifecycle, Lifecycles, Members, Name, OnExceed, Order, Period, Place, Pool, QueueLimit, Quota, Rate, ReasonCode,
+    Request, RequestId, Resource, Settings, ShareOf, Source, Tenant, TenantPath, Time, Victim,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -157,19 +157,29 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn rate()(
+        (name, resource, amount, per, burst) in (name(), resource(), any::<u64>(), span(), any::<u64>()),
+        on_exceed in select(vec![OnExceed::Deny, OnExceed::Queue]),
+    ) -> Rate {
+        Rate { name, resource, amount, per, burst, on_exceed }
+    }
+}
+
+prop_compose! {
     fn tenant()(
         (path, kind, weight) in (path(), "[a-z]{0,6}", any::<u32>()),
         lifecycle in
             select(vec![Lifecycle::Active, Lifecycle::Maintenance, Lifecycle::Suspended, Lifecycle::Archived]),
         quotas in vec((name(), quota()), 0..3),
         budgets in vec(budget(), 0..2),
+        rates in vec(rate(), 0..2),
         max_priority in of(any::<i32>()),
-        members in of((".{0,4}", of(class_name()), any::<u32>(), span())
-            .prop_map(|(kind, class, max, keep)| Members { kind, class, max, keep })),
+        members in of((".{0,4}", of(class_name()), any::<u32>(), span(), vec(rate(), 0..2))
+            .prop_map(|(kind, class, max, keep, rates)| Members { kind, class, max, keep, rates })),
         draining in any::<bool>(),
         source in source(),
     ) -> Tenant {
-        Tenant { path, kind, weight, lifecycle, quotas, budgets, max_priority, members, draining, source }
+        Tenant { path, kind, weight, lifecycle, quotas, budgets, rates, max_priority, members, draining, source }
     }
 }
 
