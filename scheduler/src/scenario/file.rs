@@ -75,6 +75,8 @@ pub(super) struct Expect {
     pub(super) tenant: Option<String>,
     pub(super) resource: Option<String>,
     pub(super) position: Option<u64>,
+    /// From when the first rule that stands against it will let it pass, since the start.
+    pub(super) until: Option<Duration>,
     pub(super) error: Option<ErrorWord>,
     pub(super) admitted: Option<Vec<String>>,
     pub(super) revoked: Option<Vec<String>>,
@@ -86,6 +88,7 @@ pub(super) struct Expect {
     pub(super) share: BTreeMap<String, f64>,
     pub(super) leases: BTreeMap<String, LeaseWord>,
     pub(super) budget: BTreeMap<String, BTreeMap<String, BudgetExpect>>,
+    pub(super) rate: BTreeMap<String, BTreeMap<String, RateExpect>>,
 }
 
 /// Outcomes in the order in which they are counted.
@@ -143,6 +146,13 @@ pub(super) struct BudgetExpect {
     pub(super) used: Option<Text>,
     #[serde(default)]
     pub(super) left: Option<Text>,
+}
+
+/// What of a rate is expected to be left, as a quantity of its resource.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RateExpect {
+    pub(super) left: Text,
 }
 
 /// A document of a scenario file: a scenario, or why it is none.
@@ -411,6 +421,8 @@ struct ExpectFields {
     #[serde(default)]
     position: Option<u64>,
     #[serde(default)]
+    until: Option<Span>,
+    #[serde(default)]
     error: Option<ErrorWord>,
     #[serde(default)]
     admitted: Option<Vec<Text>>,
@@ -432,6 +444,8 @@ struct ExpectFields {
     leases: BTreeMap<String, LeaseWord>,
     #[serde(default)]
     budget: BTreeMap<String, BTreeMap<String, BudgetExpect>>,
+    #[serde(default)]
+    rate: BTreeMap<String, BTreeMap<String, RateExpect>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -736,6 +750,7 @@ impl ExpectFields {
             tenant,
             resource,
             position,
+            until,
             error,
             admitted,
             revoked,
@@ -747,6 +762,7 @@ impl ExpectFields {
             share,
             leases,
             budget,
+            rate,
         } = self;
         let ids = |said: Option<Vec<Text>>| said.map(|ids| ids.into_iter().map(|Text(id)| id).collect());
         let amounts =
@@ -760,6 +776,7 @@ impl ExpectFields {
             tenant,
             resource,
             position,
+            until: until.map(|Span(until)| until),
             error,
             admitted: ids(admitted),
             revoked: ids(revoked),
@@ -771,6 +788,7 @@ impl ExpectFields {
             share,
             leases,
             budget,
+            rate,
         }
     }
 }

@@ -185,6 +185,9 @@ pub(super) fn explained(of: &str, explanation: &Explanation) -> String {
         if let Some(budget) = &reason.budget {
             let _ = write!(text, " (budget {budget})");
         }
+        if let Some(rate) = &reason.rate {
+            let _ = write!(text, " (rate {rate})");
+        }
         text.push('\n');
     }
     let mut rows = vec![

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use headgate_ledger::{
-    Amounts, Change, Close, End, Explanation, Id, Outcome, Pool, Reason, Refusal, Request, Source, Standing, State,
-    Tenant,
+    Amount, Amounts, Change, Close, End, Explanation, Id, Outcome, Pool, Reason, Refusal, Request, Source, Standing,
+    State, Tenant,
 };
 
 use super::cell::{Turn, VirtualCell};
-use super::file::{Acquire, Action, BudgetExpect, ErrorWord, Expect, LeaseWord, OUTCOMES, Scenario, Step};
+use super::file::{Acquire, Action, BudgetExpect, ErrorWord, Expect, LeaseWord, OUTCOMES, RateExpect, Scenario, Step};
 use super::report::{Failure, Mismatch};
-use crate::config::{PoolShape, Problem, TenantChange, format_amount, format_span};
+use crate::config::{PoolShape, Problem, TenantChange, Text, format_amount, format_span, parse_amount};
 
 /// Answers of one step that are explained: enough to see why the first, or the last, is not as expected.
 const EXPLAINED_MAX: usize = 100;
@@ -293,6 +293,11 @@ impl Runner<'_> {
                     let got = first.and_then(|reason| reason.resource.as_ref()).map_or("none", |name| name.as_str());
                     findings.compare(named("resource"), expected, got);
                 }
+                if let Some(expected) = expect.until {
+                    let until = first.and_then(|reason| reason.until);
+                    let got = until.map_or("none".into(), |until| format_span(until.since(self.scenario.start)));
+                    findings.compare(named("until"), &format_span(expected), &got);
+                }
             }
             if findings.mismatches.len() > before {
                 explain_last(std::iter::once(answer), findings);
@@ -328,6 +333,11 @@ impl Runner<'_> {
         for (tenant, budgets) in &expect.budget {
             for (name, expected) in budgets {
                 self.check_budget(tenant, name, expected, findings);
+            }
+        }
+        for (tenant, rates) in &expect.rate {
+            for (name, expected) in rates {
+                self.check_rate(tenant, name, expected, findings);
             }
         }
     }
@@ -464,23 +474,33 @@ impl Runner<'_> {
         let resource = spec.resource.as_str();
         let left = standing.amount.saturating_sub(standing.used);
         for (word, said, got) in [("used", &expected.used, standing.used), ("left", &expected.left, left)] {
-            let Some(said) = said else { continue };
-            match crate::config::parse_amount(&said.0, resource) {
-                Ok(amount) if amount == got => {}
-                Ok(amount) => {
-                    findings.differs(
-                        format!("{what}, {word}"),
-                        format_amount(amount, resource),
-                        format_amount(got, resource),
-                    );
-                }
-                Err(error) => findings.differs(format!("{what}, {word}"), said.0.as_str(), error.to_string()),
+            if let Some(said) = said {
+                check_amount(format!("{what}, {word}"), said, got, resource, findings);
             }
         }
     }
 
+    fn check_rate(&self, tenant: &str, name: &str, expected: &RateExpect, findings: &mut Findings) {
+        let what = format!("rate {name} of {tenant}");
+        let ledger = self.cell.ledger();
+        let spec = ledger.tenant(tenant).and_then(|tenant| tenant.rates.iter().find(|rate| rate.name.as_str() == name));
+        let (Some(spec), Some(standing)) = (spec, ledger.rate(self.cell.now(), tenant, name)) else {
+            return findings.differs(what, "left", "there is no such rate");
+        };
+        check_amount(format!("{what}, left"), &expected.left, standing.left, spec.resource.as_str(), findings);
+    }
+
     fn name(&self, id: Id) -> String {
         self.names.get(&id).cloned().unwrap_or_else(|| format!("#{id}"))
+    }
+}
+
+/// Compares an amount with what a quantity of its resource says.
+fn check_amount(what: String, said: &Text, got: Amount, resource: &str, findings: &mut Findings) {
+    match parse_amount(&said.0, resource) {
+        Ok(amount) if amount == got => {}
+        Ok(amount) => findings.differs(what, format_amount(amount, resource), format_amount(got, resource)),
+        Err(error) => findings.differs(what, said.0.as_str(), error.to_string()),
     }
 }
 

@@ -156,6 +156,11 @@ fn every_expectation_can_fail() {
             "  - expect: {budget: {a: {m: {used: 1}}}}\n",
             "6: budget m of a: expected used and left, got there is no such budget",
         ),
+        ("  - expect: {rate: {a: {m: {left: 1}}}}\n", "6: rate m of a: expected left, got there is no such rate"),
+        (
+            "  - acquire: {id: x, tenant: a, resources: {cpu: 99}}\n    expect: {decision: deny, until: 1s}\n",
+            "6: until: expected 1s, got none",
+        ),
         ("  - release: x\n", "6: error: expected none, got not-found: no step has acquired x"),
         ("  - delete_tenant: x\n", "6: error: expected none, got not-found: there is no tenant x"),
         (
