@@ -338,7 +338,7 @@ impl Ledger {
     }
 
     /// Whether a node's own tenant is archived or being drained.
-    fn is_inactive(&self, at: PoolIndex, node: NodeId) -> bool {
+    pub(crate) fn is_inactive(&self, at: PoolIndex, node: NodeId) -> bool {
         let tenant = self.pool_at(at).node(node).tenant.and_then(|index| self.tenant_at(index));
         tenant.is_some_and(|tenant| tenant.spec.draining || tenant.spec.lifecycle == Lifecycle::Archived)
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::amount::Amounts;
 use crate::config::Change;
+use crate::hit::Hit;
 use crate::name::{Holder, Name, Resource, TenantPath};
 use crate::request::{End, Id, ReasonCode, Request};
 use crate::time::Time;
@@ -166,6 +167,11 @@ pub enum Entry {
     Drained {
         /// Which.
         tenant: TenantPath,
+    },
+    /// Hits passed, all together.
+    Hit {
+        /// Those that something counts.
+        hits: Vec<Hit>,
     },
     /// No server could take a renewal until now: every lease and ticket has its whole time to live again.
     Resumed,

@@ -1,6 +1,6 @@
 //! The rules of admission and fair share, pure.
 //!
-//! A [`Ledger`] is asked, and posted to. Questions ([`admit`](Ledger::admit), [`confirm`](Ledger::confirm),
+//! A [`Ledger`] is asked, and posted to. Questions ([`admit`](Ledger::admit), [`hit`](Ledger::hit), [`confirm`](Ledger::confirm),
 //! [`renew`](Ledger::renew), [`close`](Ledger::close), [`amend`](Ledger::amend), [`configure`](Ledger::configure),
 //! [`due`](Ledger::due)) take `&self` and the time, and answer with a refusal or an [`Entry`];
 //! [`post`](Ledger::post) is the only thing that changes anything, and cannot fail. [`due`](Ledger::due) is what
@@ -13,6 +13,7 @@ mod amount;
 mod audit;
 mod average;
 mod book;
+mod bound;
 mod bundle;
 mod burst;
 mod config;
@@ -21,6 +22,7 @@ mod count;
 mod decision;
 mod dispatch;
 mod entry;
+mod hit;
 mod hold;
 mod ids;
 mod ledger;
@@ -46,6 +48,7 @@ mod victims;
 mod views;
 
 pub use amount::{AMOUNT_MAX, Amount, Amounts, AmountsError, Level, Levels, RESOURCES_MAX, WHOLE};
+pub use bound::{HitBound, HitPer};
 pub use config::{
     Budget, Burst, Calendar, Change, Class, Enforce, Lifecycle, Lifecycles, Members, OnExceed, Order, Period, Pool,
     QueueLimit, Quota, Rate, Settings, ShareOf, Source, Tenant, UtcDays, default_cell,
@@ -55,6 +58,7 @@ pub use decision::{
     Amendment, Configured, Decision, Explanation, Holding, LevelNumbers, Outcome, Problem, Refusal, Standing, Violation,
 };
 pub use entry::{Entry, Guarantee, Place, Victim};
+pub use hit::{HITS_MAX, Hit, HitDecision, HitStanding};
 pub use ledger::{Close, Ledger};
 pub use name::{
     HOLDER_BYTES_MAX, Holder, LEVELS_MAX, NAME_BYTES_MAX, Name, NameError, REQUEST_ID_BYTES_MAX, RESOURCE_BYTES_MAX,

@@ -80,6 +80,7 @@ impl Ledger {
                 self.draining.remove(tenant);
                 self.remove_tenants(now, tenant);
             }
+            Entry::Hit { hits } => self.count_hits(now, hits),
             Entry::Resumed => self.resume(now),
         }
         self.settle_claims(now);
@@ -783,7 +784,7 @@ impl Ledger {
         self.tenant_at(parent)?.spec.members.as_ref().map(|members| members.keep)
     }
 
-    fn make_member(&mut self, path: &TenantPath) -> Option<()> {
+    pub(crate) fn make_member(&mut self, path: &TenantPath) -> Option<()> {
         let parent = self.tenant_index(path.parent()?.as_str())?;
         let members = self.tenant_at(parent)?.spec.members.clone()?;
         let mut spec = Tenant::new(path.clone());
@@ -794,14 +795,16 @@ impl Ledger {
             let quota = crate::config::Quota { class: Some(class), ..Default::default() };
             spec.quotas = self.pools.iter().map(|pool| (pool.spec.name.clone(), quota.clone())).collect();
         }
+        let says = !spec.quotas.is_empty();
         let index = self.insert_tenant(spec, true);
         let order = [];
         let Self { settings, classes, tenants, pools, .. } = self;
         let ground = Ground { settings, classes, tenants, order: &order };
         for pool in pools {
             let Some(above) = pool.of_tenant.get(parent as usize).copied().flatten() else { continue };
-            ground.plant(pool, index);
-            ground.level(pool, above);
+            let node = ground.plant(pool, index);
+            // Of one that says nothing its sisters have what they had.
+            if says { ground.level(pool, above) } else { pool.rebase_path(node) }
         }
         Some(())
     }
@@ -874,7 +877,7 @@ impl Ledger {
             pool.bursting.remove(&node);
             pool.burst_ends.retain(|(_, other)| *other != node);
             pool.spare.push(node);
-            ground.level(pool, parent);
+            if state.spec.quotas.is_empty() { pool.rebase_path(parent) } else { ground.level(pool, parent) }
         }
     }
 

@@ -123,10 +123,22 @@ impl RateState {
         (!taken.lets(now, amount, spec)).then(|| (taken.lets_at(amount, spec), used()))
     }
 
+    /// The first instant from `now` on at which it lets so much pass.
+    pub(crate) fn lets_at(&self, now: Time, amount: Amount) -> Time {
+        self.taken.lets_at(amount, &self.spec).max(now)
+    }
+
+    /// When all of it is there again, after so much is taken now.
+    pub(crate) fn whole_at(&self, now: Time, amount: Amount) -> Time {
+        let mut taken = self.taken;
+        taken.take(now, amount, &self.spec);
+        taken.lets_at(self.spec.burst, &self.spec).max(now)
+    }
+
     pub(crate) fn standing(&self, now: Time) -> RateStanding {
         let Self { spec, taken, .. } = self;
         let left = taken.free(now, spec);
-        RateStanding { left, whole_at: taken.lets_at(spec.burst, spec).max(now) }
+        RateStanding { left, whole_at: self.lets_at(now, spec.burst) }
     }
 
     /// The first instant after `now` at which it lets a ticket pass that it does not let pass now.

@@ -6,6 +6,7 @@ use crate::amount::Amount;
 use crate::config::{OnExceed, Rate};
 use crate::decision::Violation;
 use crate::dispatch::Finding;
+use crate::hit::Hit;
 use crate::ledger::{Ledger, PoolIndex, TenantIndex, TicketRecord};
 use crate::name::Resource;
 use crate::pool::{Ask, Leaf, NodeId, UNMADE};
@@ -129,7 +130,19 @@ impl Ledger {
         }
         let mut taken = Vec::new();
         self.each_rate_of(at, leaf, ask, |index, _, amount| taken.push((index, amount)));
-        for (index, amount) in taken {
+        self.take_each(now, taken);
+    }
+
+    /// Takes what a hit takes of the rates of a tenant and all above it.
+    pub(crate) fn take_hit(&mut self, now: Time, tenant: TenantIndex, hit: &Hit) {
+        let asked = |resource: &Resource| if *resource == hit.resource { hit.amount } else { 0 };
+        let mut taken = Vec::new();
+        self.each_rate(Some(tenant), asked, |index, _, amount| taken.push((index, amount)));
+        self.take_each(now, taken);
+    }
+
+    fn take_each(&mut self, now: Time, each: Vec<(RateIndex, Amount)>) {
+        for (index, amount) in each {
             if let Some(RateState { spec, taken, .. }) = self.rate_at_mut(index) {
                 taken.take(now, amount, spec);
             }

@@ -352,6 +352,12 @@ impl PoolState {
         }
     }
 
+    /// The same, where nothing changed below a node.
+    pub(crate) fn rebase_path(&mut self, from: NodeId) {
+        let path: Vec<NodeId> = self.up(from).collect();
+        path.into_iter().for_each(|node| self.rebase_one(node));
+    }
+
     fn rebase_below(&mut self, node: NodeId) {
         for at in 0..self.node(node).children.len() {
             let child = self.node(node).children[at];

@@ -8,6 +8,8 @@ mod model;
 
 #[path = "model/closed.rs"]
 mod closed;
+#[path = "model/hitting.rs"]
+mod hitting;
 #[path = "model/open.rs"]
 mod open;
 #[path = "model/paced.rs"]

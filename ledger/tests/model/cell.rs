@@ -12,7 +12,7 @@ use ledger::{
 
 use super::config::{self, Config};
 use super::subject::{Numbers, Observed, Op, Subject};
-use super::{Cause, Code, Error, Event, Outcome, PutTenant, Reason, Request, Standing};
+use super::{Cause, Code, Error, Event, Hit, Outcome, PutTenant, Reason, Request, Standing};
 
 /// A ledger in virtual time, with the journal of what was posted to it.
 #[derive(Clone, Debug)]
@@ -113,6 +113,7 @@ impl Cell {
             | Entry::BurstOver { .. }
             | Entry::MemberGone { .. }
             | Entry::Drained { .. }
+            | Entry::Hit { .. }
             | Entry::Resumed => {}
         }
         self.ledger.post(now, &entry);
@@ -185,6 +186,26 @@ impl Cell {
                     Decided::Queue => Outcome::Queue(reason.expect("a reason to queue")),
                     Decided::Deny => Outcome::Deny(reason.expect("a reason to deny")),
                 }
+            }
+        }
+    }
+
+    fn hit(&mut self, hits: &[Hit]) -> Outcome {
+        let hit = |hit: &Hit| ledger::Hit {
+            pool: name(&hit.pool),
+            tenant: TenantPath::parse(&hit.tenant).expect("a path"),
+            resource: resource(&hit.resource),
+            amount: hit.amount as u64,
+        };
+        let hits: Vec<_> = hits.iter().map(hit).collect();
+        match self.ledger.hit(self.time(), &hits) {
+            Err(refusal) => Outcome::Error(error(&refusal)),
+            Ok(decision) => {
+                if let Some(entry) = decision.entry {
+                    self.post(entry);
+                }
+                let reasons = decision.hits.iter().map(|standing| standing.reasons.first().map(reason));
+                Outcome::Hits { pass: decision.allowed, reasons: reasons.collect() }
             }
         }
     }
@@ -311,6 +332,7 @@ impl Subject for Cell {
                 Outcome::Done
             }
             Op::Acquire(request) => self.acquire(request),
+            Op::Hit(hits) => self.hit(hits),
             Op::Confirm { id } => self.operate(id, |ledger, now, id| ledger.confirm(now, id)),
             Op::Renew { id } => self.operate(id, |ledger, now, id| ledger.renew(now, id, None)),
             Op::Release { id } => self.operate(id, |ledger, now, id| ledger.close(now, id, Close::Release)),

@@ -15,6 +15,7 @@ pub(crate) mod cell;
 pub(crate) mod config;
 pub(crate) mod decide;
 pub(crate) mod dispatch;
+pub(crate) mod hits;
 pub(crate) mod holds;
 pub(crate) mod lapse;
 pub(crate) mod post;
@@ -38,7 +39,7 @@ use share::Share;
 use tree::Tree;
 use view::{View, times};
 pub(crate) use words::{
-    Cause, Code, Error, Event, Hold, Lease, Moment, Outcome, Place, PutTenant, Reason, Request, Standing, Ticket,
+    Cause, Code, Error, Event, Hit, Hold, Lease, Moment, Outcome, Place, PutTenant, Reason, Request, Standing, Ticket,
 };
 use words::{Charge, Gone};
 

@@ -82,6 +82,10 @@ fn streams_meet_every_rule() {
         "Deny RateExceeded",
         "Deny HeldForAnother",
         "Deny QueueFull",
+        "Hits pass",
+        "Hits NeverFits",
+        "Hits BudgetUsedUp",
+        "Hits RateExceeded",
         "Observed NoCapacity",
         "Known Waiting",
         "Known Active",
@@ -114,6 +118,11 @@ fn name_of(outcome: &Outcome) -> String {
         Outcome::Queue(reason) => format!("Queue {:?}", reason.code),
         Outcome::Deny(reason) => format!("Deny {:?}", reason.code),
         Outcome::Known(standing) => format!("Known {standing:?}"),
+        Outcome::Hits { pass: true, .. } => "Hits pass".to_owned(),
+        Outcome::Hits { pass: false, reasons } => {
+            let first = reasons.iter().flatten().next().expect("a reason");
+            format!("Hits {:?}", first.code)
+        }
         Outcome::Done => "Done".to_owned(),
         Outcome::Error(error) => format!("Error {error:?}"),
     }

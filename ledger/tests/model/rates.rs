@@ -37,7 +37,11 @@ impl Model {
     }
 
     pub(crate) fn exceeded_rates<'a>(&'a self, asking: &'a Asking) -> Vec<Counted<'a>> {
-        let mut counting = self.rates_counting(&asking.tenant, &asking.ask);
+        self.exceeded_rates_of(&asking.tenant, &asking.ask)
+    }
+
+    pub(crate) fn exceeded_rates_of<'a>(&'a self, tenant: &'a str, ask: &Amounts) -> Vec<Counted<'a>> {
+        let mut counting = self.rates_counting(tenant, ask);
         counting.retain(|counted| self.over(counted) > 0);
         counting
     }

@@ -10,7 +10,7 @@ use super::config::{
 };
 use super::rng::Rng;
 use super::subject::Op;
-use super::{PutTenant, Request};
+use super::{Hit, PutTenant, Request};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Stream {
@@ -257,6 +257,9 @@ impl About {
         if asked.is_empty() || roll < if asked.len() < 10 { 70 } else { 42 } {
             return Op::Acquire(self.ask(rng, config, asked));
         }
+        if (self.rates || self.budgets) && rng.chance(10) {
+            return Op::Hit(self.hits(rng, config));
+        }
         let recent = asked.len().saturating_sub(10);
         let id = rng.pick(&asked[recent..]).id.clone();
         match roll {
@@ -272,6 +275,18 @@ impl About {
             88..=99 if self.reconfigured => self.reconfigure(rng, config),
             _ => Op::Acquire(self.ask(rng, config, asked)),
         }
+    }
+
+    fn hits(self, rng: &mut Rng, config: &Config) -> Vec<Hit> {
+        let pool = rng.pick(&config.pools).name.clone();
+        let mut hit = || Hit {
+            pool: pool.clone(),
+            tenant: rng.pick(&config.tenants).path.clone(),
+            resource: (*rng.pick(&self.named())).to_owned(),
+            amount: *rng.pick(&[0, 1, 1, 1, 2, 3, 9]),
+        };
+        let count = if hit().amount > 1 { 1 } else { 3 };
+        (0..count).map(|_| hit()).collect()
     }
 
     /// Mostly something new; sometimes an id again, with the same contents or with others.

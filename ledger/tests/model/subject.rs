@@ -7,13 +7,14 @@ use std::fmt;
 use super::config::{Amounts, Config, Lifecycle, SECOND, Time};
 use super::rng::seeds;
 use super::stream::Stream;
-use super::{Event, Model, Outcome, PutTenant, Request, Standing};
+use super::{Event, Hit, Model, Outcome, PutTenant, Request, Standing};
 
 /// Operations happen at the instant to which the last `Advance` went; a stream begins at 0.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Op {
     Advance { to: Time },
     Acquire(Request),
+    Hit(Vec<Hit>),
     Confirm { id: String },
     Renew { id: String },
     Release { id: String },
@@ -66,6 +67,7 @@ impl Subject for Model {
                 Outcome::Done
             }
             Op::Acquire(request) => self.acquire(now, request),
+            Op::Hit(hits) => self.hit(now, hits),
             Op::Confirm { id } => self.confirm(now, id),
             Op::Renew { id } => self.renew(now, id),
             Op::Release { id } => self.release(now, id),

@@ -35,6 +35,11 @@ pub(crate) enum Outcome {
     },
     Queue(Reason),
     Deny(Reason),
+    /// Of hits: whether they pass, and what stood first against each.
+    Hits {
+        pass: bool,
+        reasons: Vec<Option<Reason>>,
+    },
     /// The same request id again: where it stands.
     Known(Standing),
     Done,
@@ -47,6 +52,15 @@ pub(crate) struct Reason {
     /// "" is the root.
     pub(crate) tenant: Option<String>,
     pub(crate) resource: Option<String>,
+}
+
+/// So much of a resource, which rates and budgets alone count.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Hit {
+    pub(crate) pool: String,
+    pub(crate) tenant: String,
+    pub(crate) resource: String,
+    pub(crate) amount: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -92,6 +92,7 @@ impl Before {
             | Entry::BurstOver { .. }
             | Entry::MemberGone { .. }
             | Entry::Drained { .. }
+            | Entry::Hit { .. }
             | Entry::Resumed => Self::Nothing,
         }
     }
@@ -132,6 +133,7 @@ impl Before {
             | Entry::BurstOver { .. }
             | Entry::MemberGone { .. }
             | Entry::Drained { .. }
+            | Entry::Hit { .. }
             | Entry::Resumed => Vec::new(),
         }
     }

@@ -131,6 +131,9 @@ fn about_bytes(record: &Record) -> usize {
             }
             Entry::HoldsPassed { turned, lost, held, .. } => (turned.len() + lost.len() + held.len() * 2) * ITEM,
             Entry::Renewed { holder, .. } => holder.as_ref().map_or(0, |holder| holder.as_str().len()),
+            Entry::Hit { hits } => {
+                hits.iter().map(|hit| ITEM + hit.tenant.as_str().len() + hit.resource.as_str().len()).sum()
+            }
             Entry::BudgetTurned { tenant, .. }
             | Entry::BurstOver { tenant, .. }
             | Entry::MemberGone { tenant }

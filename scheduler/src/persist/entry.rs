@@ -1,6 +1,6 @@
 //! Entries.
 
-use headgate_ledger::{Amounts, Entry, Guarantee, Id, Name, Place, Resource, TenantPath, Time, Victim};
+use headgate_ledger::{Amounts, Entry, Guarantee, Hit, Id, Name, Place, Resource, TenantPath, Time, Victim};
 use headgate_proto::journal::v1 as journal;
 use headgate_proto::journal::v1::entry::Entry as Form;
 
@@ -46,6 +46,25 @@ impl Persisted for Victim {
     fn parse(form: Self::Form) -> Result<Self, RecordError> {
         let journal::Victim { lease, deadline_ns } = form;
         Ok(Self { lease: Id(lease), deadline: Time::parse(deadline_ns)? })
+    }
+}
+
+impl Persisted for Hit {
+    type Form = journal::Hit;
+
+    fn form(&self) -> Self::Form {
+        let Self { pool, tenant, resource, amount } = self;
+        journal::Hit { pool: pool.form(), tenant: tenant.form(), resource: resource.form(), amount: *amount }
+    }
+
+    fn parse(form: Self::Form) -> Result<Self, RecordError> {
+        let journal::Hit { pool, tenant, resource, amount } = form;
+        Ok(Self {
+            pool: Name::parse(&pool).at("pool")?,
+            tenant: TenantPath::parse(&tenant).at("tenant")?,
+            resource: Resource::parse(&resource).at("resource")?,
+            amount,
+        })
     }
 }
 
@@ -102,6 +121,7 @@ impl Persisted for Entry {
             }
             Self::MemberGone { tenant } => Form::MemberGone(journal::MemberGone { tenant: tenant.form() }),
             Self::Drained { tenant } => Form::Drained(journal::Drained { tenant: tenant.form() }),
+            Self::Hit { hits } => Form::Hits(journal::Hits { hits: forms(hits) }),
             Self::Resumed => Form::Resumed(journal::Resumed {}),
         };
         journal::Entry { entry: Some(entry) }
@@ -140,6 +160,7 @@ impl Persisted for Entry {
             Form::Drained(journal::Drained { tenant }) => {
                 Ok(Self::Drained { tenant: TenantPath::parse(&tenant).at("tenant").at("drained")? })
             }
+            Form::Hits(journal::Hits { hits }) => parse_all(hits, "hits").map(|hits| Self::Hit { hits }).at("hits"),
             Form::Resumed(journal::Resumed {}) => Ok(Self::Resumed),
         }
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_ledger::{
-    Amendment, Amounts, Change, Close, Configured, Decision, End, Entry, Holder, Id, Ledger, Outcome, Problem, Refusal,
-    Request, Time, Violation,
+    Amendment, Amounts, Change, Close, Configured, Decision, End, Entry, Hit, HitDecision, Holder, Id, Ledger, Outcome,
+    Problem, Refusal, Request, Time, Violation,
 };
 
 use crate::config::CivilCalendar;
@@ -102,6 +102,13 @@ impl VirtualCell {
             }
             self.settle();
         }
+        Ok(decision)
+    }
+
+    /// Asks whether hits may pass, and counts them where they may.
+    pub fn hit(&mut self, hits: &[Hit]) -> Result<HitDecision, Refusal> {
+        let decision = self.ledger.hit(self.now, hits)?;
+        self.post_and_settle(decision.entry.clone());
         Ok(decision)
     }
 
@@ -281,6 +288,7 @@ impl Turn {
             | Entry::BurstOver { .. }
             | Entry::MemberGone { .. }
             | Entry::Drained { .. }
+            | Entry::Hit { .. }
             | Entry::Resumed => None,
         }
     }

@@ -9,6 +9,7 @@ use headgate_ledger::{Amounts, Holder, Name, Outcome, ReasonCode, Request, Reque
 use serde::{Deserialize, Deserializer, de};
 
 use super::cell::Work;
+use super::hit::{HitShape, Hits};
 use crate::config::{
     AmountMap, At, ClassShape, Enforce, LifecyclesShape, Objects, ObjectsShape, Path, Place, PoolShape, Priority,
     Problem, ResourceName, Span, TenantChange, TenantShape, Text, nearest, parse_amount, parse_instant, read_yaml,
@@ -18,7 +19,7 @@ use crate::config::{
 /// Requests that one step may make: a scenario is a story, not a load.
 pub const REPEAT_MAX: u32 = 100_000;
 /// The pool that is meant where none is named.
-const DEFAULT_POOL: &str = "default";
+pub(super) const DEFAULT_POOL: &str = "default";
 
 /// A story of a policy: a configuration, and steps in virtual time.
 #[derive(Clone, Debug)]
@@ -43,6 +44,7 @@ pub(super) struct Step {
 #[derive(Clone, Debug)]
 pub(super) enum Action {
     Acquire(Acquire),
+    Hit(Hits),
     Confirm(String),
     Renew(String),
     Release(Vec<String>),
@@ -242,6 +244,8 @@ struct StepShape {
     expect: Option<At<ExpectShape>>,
     #[serde(default)]
     acquire: Option<At<AcquireShape>>,
+    #[serde(default)]
+    hit: Option<HitShape>,
     #[serde(default)]
     confirm: Option<String>,
     #[serde(default)]
@@ -568,6 +572,7 @@ impl StepShape {
             at,
             expect,
             acquire,
+            hit,
             confirm,
             renew,
             release,
@@ -582,6 +587,7 @@ impl StepShape {
         let refuse = |what: &str| Problem { place, what: what.into() };
         let actions = [
             acquire.map(AcquireShape::parse).transpose()?.map(Action::Acquire),
+            hit.map(HitShape::parse).transpose()?.map(Action::Hit),
             confirm.map(Action::Confirm),
             renew.map(Action::Renew),
             release.map(|Ids(ids)| Action::Release(ids)),
@@ -702,7 +708,7 @@ fn said_ids(ids: &[String]) -> String {
     }
 }
 
-fn amounts(said: &BTreeMap<String, Text>) -> Result<Amounts, String> {
+pub(super) fn amounts(said: &BTreeMap<String, Text>) -> Result<Amounts, String> {
     let parsed: Result<Vec<_>, String> = said
         .iter()
         .map(|(name, Text(amount))| {
@@ -719,13 +725,13 @@ impl ExpectFields {
     fn check(self, action: Option<&Action>) -> Result<Self, String> {
         let counts = self.allow.is_some() || self.queue.is_some() || self.deny.is_some();
         let answer = self.reason.is_some() || self.tenant.is_some() || self.resource.is_some();
-        let acquires = matches!(action, Some(Action::Acquire(_)));
+        let acquires = matches!(action, Some(Action::Acquire(_) | Action::Hit(_)));
         let decides = acquires || matches!(action, Some(Action::Resize { .. }));
         if (self.decision.is_some() || answer) && !decides {
-            return Err("a decision can be expected of acquire and resize only".into());
+            return Err("a decision can be expected of acquire, hit and resize only".into());
         }
         if (counts || self.position.is_some()) && !acquires {
-            return Err("counts of decisions and a position can be expected of acquire only".into());
+            return Err("counts of decisions and a position can be expected of acquire and hit only".into());
         }
         if counts && self.decision.is_some() {
             return Err("either a decision or counts of decisions can be expected".into());
@@ -797,6 +803,7 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Acquire(acquire) => write!(f, "acquire {}", acquire.what),
+            Self::Hit(hits) => write!(f, "hit {}", hits.what),
             Self::Confirm(id) => write!(f, "confirm {id}"),
             Self::Renew(id) => write!(f, "renew {id}"),
             Self::Release(ids) => write!(f, "release {}", ids.join(", ")),

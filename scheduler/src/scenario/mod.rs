@@ -7,6 +7,7 @@
 mod cell;
 mod file;
 pub(crate) mod garbled;
+mod hit;
 mod report;
 mod run;
 

@@ -10,6 +10,7 @@ use headgate_ledger::{
 
 use super::cell::{Turn, VirtualCell};
 use super::file::{Acquire, Action, BudgetExpect, ErrorWord, Expect, LeaseWord, OUTCOMES, RateExpect, Scenario, Step};
+use super::hit::Hits;
 use super::report::{Failure, Mismatch};
 use crate::config::{PoolShape, Problem, TenantChange, Text, format_amount, format_span, parse_amount};
 
@@ -121,6 +122,7 @@ impl Runner<'_> {
     fn act(&mut self, action: &Action) -> Answers {
         let done = match action {
             Action::Acquire(acquire) => return self.acquire(acquire),
+            Action::Hit(hits) => return self.hit(hits),
             Action::Resize { id, resources } => return self.resize(id, resources.as_ref()),
             Action::Confirm(id) => self.with(id, |cell, id| cell.confirm(id).map_err(refused)),
             Action::Renew(id) => self.with(id, |cell, id| cell.renew(id, None).map_err(refused)),
@@ -177,6 +179,26 @@ impl Runner<'_> {
                     }
                     let (outcome, reasons) = (decision.outcome, decision.reasons);
                     answers.decisions.push(Answer { id: id.clone(), outcome, reasons, explanation });
+                }
+            }
+        }
+        answers
+    }
+
+    fn hit(&mut self, hits: &Hits) -> Answers {
+        let mut answers = Answers::default();
+        for number in 1..=hits.repeat {
+            let decided = hits.hits.as_ref().map_err(|why| (ErrorWord::Invalid, why.clone()));
+            match decided.and_then(|hits| self.cell.hit(hits).map_err(refused)) {
+                Err(error) => {
+                    answers.error = Some(error);
+                    return answers;
+                }
+                Ok(decision) => {
+                    let outcome = if decision.allowed { Outcome::Allow } else { Outcome::Deny };
+                    let reasons = decision.hits.into_iter().flat_map(|hit| hit.reasons).collect();
+                    let id = format!("hit {number}");
+                    answers.decisions.push(Answer { id, outcome, reasons, explanation: None });
                 }
             }
         }

@@ -188,10 +188,10 @@ fn what_cannot_be_read_names_its_line() {
             "steps:\n  - expect: {reason: no-capasity}\n",
             "s.yaml:2:22: unknown reason \"no-capasity\": did you mean \"no-capacity\"?",
         ),
-        ("steps:\n  - expect: queue\n", "s.yaml:2:13: a decision can be expected of acquire and resize only"),
+        ("steps:\n  - expect: queue\n", "s.yaml:2:13: a decision can be expected of acquire, hit and resize only"),
         (
             "steps:\n  - release: a\n    expect: {allow: 1}\n",
-            "s.yaml:3:13: counts of decisions and a position can be expected of acquire only",
+            "s.yaml:3:13: counts of decisions and a position can be expected of acquire and hit only",
         ),
         (
             "steps:\n  - acquire: {id: a, tenant: a}\n    expect: {allow: 1, decision: allow}\n",

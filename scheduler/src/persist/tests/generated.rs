@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_ledger::{
-    AMOUNT_MAX, Amounts, Budget, Burst, Change, Class, End, Enforce, Entry, Guarantee, Holder, Id, Level, Levels,
+    AMOUNT_MAX, Amounts, Budget, Burst, Change, Class, End, Enforce, Entry, Guarantee, Hit, Holder, Id, Level, Levels,
     Lifecycle, Lifecycles, Members, Name, OnExceed, Order, Period, Place, Pool, QueueLimit, Quota, Rate, ReasonCode,
     Request, RequestId, Resource, Settings, ShareOf, Source, Tenant, TenantPath, Time, Victim,
 };
@@ -166,6 +166,12 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn hit()((pool, tenant, resource, amount) in (name(), path(), resource(), any::<u64>())) -> Hit {
+        Hit { pool, tenant, resource, amount }
+    }
+}
+
+prop_compose! {
     fn tenant()(
         (path, kind, weight) in (path(), "[a-z]{0,6}", any::<u32>()),
         lifecycle in
@@ -253,6 +259,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         }),
         path().prop_map(|tenant| Entry::MemberGone { tenant }),
         path().prop_map(|tenant| Entry::Drained { tenant }),
+        vec(hit(), 0..3).prop_map(|hits| Entry::Hit { hits }),
         Just(Entry::Resumed),
     ]
 }
