@@ -8,7 +8,12 @@ use prost::Message as _;
 /// The protos' root: this crate's folder.
 const ROOT: &str = ".";
 /// What crosses the wire.
-const WIRE: [&str; 3] = ["headgate/v1/config.proto", "headgate/v1/quota.proto", "headgate/v1/admin.proto"];
+const WIRE: [&str; 4] = [
+    "headgate/v1/config.proto",
+    "headgate/v1/quota.proto",
+    "headgate/v1/admin.proto",
+    "envoy/service/ratelimit/v3/rls.proto",
+];
 /// What is persisted.
 const JOURNAL: [&str; 1] = ["headgate/journal/v1/journal.proto"];
 

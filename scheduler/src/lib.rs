@@ -6,6 +6,7 @@ pub mod config;
 pub mod engine;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod gateway;
 pub mod grpc;
 pub mod http;
 pub mod listen;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use headgate_ledger::{Name, default_cell};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 use crate::auth::{Callers, Limits, Registry, Share};
 use crate::config::{self, Config, Problems};
 use crate::engine::{self, Configure, Engine, EngineError};
+use crate::gateway::Rules;
 use crate::grpc::{self, SurfaceError};
 use crate::http::{self, Metrics};
 use crate::listen::lanes::as_many_as_cores;
@@ -59,6 +61,8 @@ struct Shared {
     engine: Arc<Engine>,
     callers: Arc<Registry>,
     limits: Arc<Limits>,
+    /// Whose the descriptors are that gateways send.
+    rules: Arc<ArcSwap<Rules>>,
     certificates: Vec<Arc<Certificates>>,
     readiness: Readiness,
     logs: Logs,
@@ -166,10 +170,15 @@ impl Server {
         }
         draining::tell(file, &draining::draining(&engine).await);
         metrics.show(engine.clone());
+        let rules = Arc::new(ArcSwap::from_pointee(Rules::new(config.gateways.clone())));
         let grpc_address = grpc_listening.as_ref().map(Listening::address);
         if let Some(listening) = grpc_listening {
-            let surface =
-                grpc::Surface { engine: engine.clone(), callers: callers.clone(), readiness: readiness.clone() };
+            let surface = grpc::Surface {
+                engine: engine.clone(),
+                callers: callers.clone(),
+                readiness: readiness.clone(),
+                rules: rules.clone(),
+            };
             let threads = config.listen.grpc_threads.map_or_else(as_many_as_cores, |config::Threads(threads)| threads);
             surfaces.spawn(async move { Ok(grpc::serve(surface, listening, grpc_tls, threads).await?) });
         }
@@ -179,6 +188,7 @@ impl Server {
             engine,
             callers,
             limits,
+            rules,
             certificates,
             readiness,
             logs,
@@ -295,6 +305,7 @@ impl Shared {
         }
         *self.watched.lock() = Watched::of(&config, &callers);
         self.callers.swap(callers);
+        self.rules.store(Arc::new(Rules::new(config.gateways.clone())));
         if now.log.format != config.log.format {
             restart.push("log.format");
         }

@@ -1,20 +1,20 @@
-//! Patterns for names in certificates: a `*` stands for any text, all else for itself.
+//! Patterns for names in certificates and for what gateways send: a `*` stands for any text, all else for itself.
 
 /// A pattern in which a `*` stands for any text.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Glob {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Glob {
     /// What stands between the stars; at least one part.
     parts: Vec<String>,
 }
 
 impl Glob {
-    pub(super) fn new(pattern: &str) -> Self {
+    pub(crate) fn new(pattern: &str) -> Self {
         Self { parts: pattern.split('*').map(str::to_owned).collect() }
     }
 
     /// Whether it stands for the whole of `text`. Each part is taken where it comes first, which finds a match wherever
     /// there is one, in linear time for each part.
-    pub(super) fn matches(&self, text: &str) -> bool {
+    pub(crate) fn matches(&self, text: &str) -> bool {
         let [first, rest @ ..] = &self.parts[..] else { return false };
         let [between @ .., last] = rest else { return text == first };
         let Some(mut text) = text.strip_prefix(first.as_str()) else { return false };

@@ -20,7 +20,7 @@ use headgate_ledger::TenantPath;
 
 use crate::config::{Anonymous, Auth, Match, Permission};
 
-use self::glob::Glob;
+pub(crate) use self::glob::Glob;
 use self::jwt::{Claims, Issuers};
 pub use self::limits::{Admitted, Busy, Limits, Meter, Share};
 pub use self::peer::Peer;

@@ -7,6 +7,7 @@
 mod amount;
 mod calendar;
 mod every;
+mod gateway;
 mod rate;
 mod read;
 mod server;
@@ -27,6 +28,8 @@ pub use amount::{
     format_amount, format_level, format_queue_limit, is_cpu, parse_amount, parse_level, parse_queue_limit,
 };
 pub use calendar::{CivilCalendar, check_time_zone, format_instant, parse_instant};
+pub use gateway::{DescriptorShape, DomainShape};
+pub(crate) use gateway::{KEYS_MAX, WORD_BYTES_MAX};
 pub(crate) use rate::RATE_PER;
 pub use rate::RateShape;
 pub use read::{
@@ -94,6 +97,9 @@ pub struct ConfigShape {
     /// The tenants at the top, with those under them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tenants: Vec<TenantShape>,
+    /// Whose the descriptors are that gateways send: Envoy's `RateLimitService`, where gRPC is served.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rate_limit_service: Vec<DomainShape>,
 }
 
 /// The parts of a quota that remain in each lifecycle.
@@ -134,6 +140,8 @@ pub struct Config {
     pub log: Log,
     /// Pools, classes and tenants.
     pub objects: Objects,
+    /// Whose the descriptors are that gateways send.
+    pub gateways: Vec<crate::gateway::Domain>,
 }
 
 /// What a ledger is configured with.
@@ -291,6 +299,7 @@ impl ConfigShape {
             pools,
             classes,
             tenants,
+            rate_limit_service,
         } = self;
         let mut problems = Vec::new();
         let listen = listen.unwrap_or_default();
@@ -302,6 +311,7 @@ impl ConfigShape {
             problems.push(problem);
             Store::default()
         });
+        let gateways = gateway::domains(rate_limit_service, &mut problems);
         let objects = ObjectsShape { remember, lifecycles, storage_resources, pools, classes, tenants };
         match objects.parse(&implied_by_default()) {
             Ok(objects) if problems.is_empty() => Ok(Config {
@@ -313,6 +323,7 @@ impl ConfigShape {
                 on_store_failure: on_store_failure.map(|said| said.value).unwrap_or_default(),
                 log: log.unwrap_or_default(),
                 objects,
+                gateways,
             }),
             Ok(_) => Err(problems),
             Err(found) => Err(problems.into_iter().chain(found).collect()),
@@ -380,7 +391,9 @@ fn hardly_meant(config: &Config) -> Vec<Problem> {
     let mut found = Vec::new();
     for pool in pools {
         let object = format!("pool {}", pool.name);
-        if pool.capacity.is_empty() {
+        // Calls that pass a gateway take no capacity.
+        let takes = !config.gateways.iter().flat_map(|domain| &domain.rules).any(|rule| rule.pool == pool.name);
+        if pool.capacity.is_empty() && takes {
             found.push(at(object.clone(), "it has no capacity: nobody is guaranteed anything, and only limits bound"));
         }
         if pool.paused {
@@ -421,6 +434,7 @@ fn hardly_meant(config: &Config) -> Vec<Problem> {
             found.push(Problem::whole(format!("tls: {} cannot be read: {error}", path.display())));
         }
     }
+    found.extend(gateways_hardly_meant(config));
     if config.listen.webhook.is_some() {
         found.push(Problem::whole("listen: this program has no webhook yet: nothing is started there"));
     }
@@ -433,6 +447,34 @@ fn hardly_meant(config: &Config) -> Vec<Problem> {
         found.push(Problem::whole(
             "on_store_failure: continue decides without the store that leadership hangs on: two servers may decide at once",
         ));
+    }
+    found
+}
+
+/// What of the descriptors of gateways leads nowhere, as far as this file tells.
+fn gateways_hardly_meant(config: &Config) -> Vec<Problem> {
+    let Objects { pools, tenants, .. } = &config.objects;
+    let mut found = Vec::new();
+    if !config.gateways.is_empty() && config.listen.grpc.is_none() {
+        found.push(Problem::whole("rate_limit_service: it is served where gRPC is, and that is not started"));
+    }
+    for domain in &config.gateways {
+        let mut warn = |what: String| {
+            found.push(Problem::whole(format!("rate_limit_service: domain {}: {what}", domain.name)));
+        };
+        for rule in &domain.rules {
+            if !pools.iter().any(|pool| pool.name == rule.pool) {
+                warn(format!("there is no pool {} in this file", rule.pool));
+            }
+            let Some(path) = rule.only_tenant() else { continue };
+            let there = |path: &TenantPath| tenants.iter().find(|tenant| tenant.path == *path);
+            let makes = |parent: TenantPath| there(&parent).is_some_and(|tenant| tenant.members.is_some());
+            if there(&path).is_none() && !path.parent().is_some_and(makes) {
+                warn(format!(
+                    "there is no tenant {path} in this file, and its descriptors match nothing until there is"
+                ));
+            }
+        }
     }
     found
 }

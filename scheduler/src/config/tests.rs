@@ -216,6 +216,31 @@ fn errors_name_the_place_and_what_would_help() {
             "f:1:73: unknown key \"bursts\": did you mean \"burst\"?",
         ),
         (
+            "rate_limit_service: [{domain: d, descriptors: []}, {domain: d, descriptors: []}]",
+            "f:1:61: domain d is given twice",
+        ),
+        (
+            "rate_limit_service: [{domain: d, descriptors: [{match: {}, tenant: a}]}]",
+            "f:1:48: it matches 0 keys: name 1 to 32",
+        ),
+        (
+            "rate_limit_service: [{domain: d, descriptors: [{match: {p: x}, tenant: \"a/${q}\"}]}]",
+            "f:1:72: the tenant names the value of \"q\", which is not under match",
+        ),
+        (
+            "rate_limit_service: [{domain: d, descriptors: [{match: {p: x}, tenant: \"a/x-${p}\"}]}]",
+            "f:1:72: name \"x-${p}\" is not 1 to 63 of a-z, 0-9 and -, with a letter or digit at both ends; a value \
+             stands for a whole level: acme/${user}",
+        ),
+        (
+            "rate_limit_service: [{domain: d, descriptors: [{match: {p: \"*\"}, tenant: a}, {match: {p: x}, tenant: b}]}]",
+            "f:1:78: an earlier descriptor matches all that this one does: put this one before it",
+        ),
+        (
+            "rate_limit_service: [{domain: d, descriptors: [{match: {p: x}, tenant: a, ressource: r}]}]",
+            "f:1:75: unknown key \"ressource\": did you mean \"resource\"?",
+        ),
+        (
             "tenants: [{name: a, budgets: [{name: m, resource: r, amount: 1, period: day}, {name: m, resource: r, amount: 1, period: day}]}]",
             "f:1:86: budget m is given twice",
         ),
@@ -367,6 +392,8 @@ fn the_embedded_files_are_good() {
     assert_eq!(names, ["LARGE", "MEDIUM", "SMALL", "STARTER", "XLARGE"]);
     let starter = &classes.objects.classes[3].quota;
     assert_eq!(starter.limit.as_ref().and_then(|limit| limit.get("cpu")), Some(headgate_ledger::Level::Units(1500)));
+    let gateway = check("gateway.yaml", include_str!("../../../deploy/examples/gateway.yaml"));
+    assert_eq!((gateway.errors, gateway.warnings), (vec![], vec![]));
 }
 
 #[test]

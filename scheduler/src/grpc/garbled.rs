@@ -11,13 +11,13 @@ use super::deadline::Deadline;
 use super::door::Call;
 use super::edge::Desk;
 use super::fault::Violations;
-use super::{objects, operations, watching};
+use super::{limiting, objects, operations, watching};
 use crate::auth::{Caller, Limits, Share};
 
 /// Takes bytes for a message of the kind that the first of them stands for.
 pub(crate) fn message(bytes: &[u8]) {
     let Some((kind, message)) = bytes.split_first() else { return };
-    match kind % 5 {
+    match kind % 6 {
         0 => {
             decoded(message, operation);
             remembered(message);
@@ -25,7 +25,8 @@ pub(crate) fn message(bytes: &[u8]) {
         1 => decoded(message, pool),
         2 => decoded(message, class),
         3 => decoded(message, tenant),
-        _ => decoded(message, watch),
+        4 => decoded(message, watch),
+        _ => decoded(message, limiting::garbled),
     }
 }
 
@@ -106,7 +107,7 @@ pub(crate) mod tests {
     use prost::Message;
 
     use super::super::fault::Violations;
-    use super::super::objects;
+    use super::super::{limiting, objects};
 
     fn texts(text: &str) -> BTreeMap<String, String> {
         BTreeMap::from([("cpu".to_owned(), text.to_owned())])
@@ -219,6 +220,7 @@ pub(crate) mod tests {
             of_kind(2, class().encode_to_vec()),
             of_kind(3, tenant().encode_to_vec()),
             of_kind(4, watch().encode_to_vec()),
+            of_kind(5, limiting::whole().encode_to_vec()),
         ];
         operations.chain(others).collect()
     }

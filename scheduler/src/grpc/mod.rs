@@ -2,6 +2,7 @@
 //!
 //! - `parse` and `objects` take messages apart into the ledger's types; `render`, `words` and `differences` go the other way.
 //! - `door` is what every call passes first; `deadline` and `trace` are what callers say of a call; `fault` is the errors.
+//! - `limiting` is what Envoy asks.
 //! - `operations` is what is done to leases and tickets, by a call of its own (`quota`) or by one of many (`stream`);
 //!   `watching` tells what happens, `admin` configures and looks.
 //! - `edge` is the connections: HTTP/2, and the fast way through it for what callers do all day; `batch` is what it and
@@ -17,6 +18,7 @@ mod door;
 mod edge;
 mod fault;
 pub(crate) mod garbled;
+mod limiting;
 mod looking;
 mod objects;
 mod operations;
@@ -34,6 +36,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use headgate_proto::FILE_DESCRIPTOR_SET;
+use headgate_proto::envoy::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME as RATE_LIMIT};
 use headgate_proto::limits::OPERATIONS_BYTES_MAX;
 use headgate_proto::v1::admin_service_server::{AdminServiceServer, SERVICE_NAME as ADMIN};
 use headgate_proto::v1::quota_service_server::{QuotaServiceServer, SERVICE_NAME as QUOTA};
@@ -41,14 +44,18 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use arc_swap::ArcSwap;
+
 use crate::auth::Registry;
 use crate::engine::Engine;
+use crate::gateway::Rules;
 use crate::listen::{Certificates, Listening, Room};
 use crate::ready::{Phase, Readiness};
 
 use self::admin::Admin;
 use self::door::Door;
 use self::edge::{Edge, Ordinary};
+use self::limiting::Limiting;
 pub(crate) use self::objects::{class_wire, pool_wire, tenant_wire};
 use self::quota::Quota;
 use self::service::Service;
@@ -64,6 +71,8 @@ pub struct Surface {
     pub callers: Arc<Registry>,
     /// Whether the server is ready.
     pub readiness: Readiness,
+    /// Whose the descriptors are that gateways send.
+    pub rules: Arc<ArcSwap<Rules>>,
 }
 
 /// Why the surface ended.
@@ -85,9 +94,11 @@ pub async fn serve(
     tls: Option<Arc<Certificates>>,
     threads: NonZeroUsize,
 ) -> Result<(), SurfaceError> {
-    let Surface { engine, callers, readiness } = surface;
+    let Surface { engine, callers, readiness, rules } = surface;
     let service = Service { engine, door: Door::new(callers), readiness: readiness.clone() };
     let quota = QuotaServiceServer::new(Quota(service.clone())).max_decoding_message_size(OPERATIONS_BYTES_MAX);
+    let limiting = Limiting { service: service.clone(), rules };
+    let limiting = RateLimitServiceServer::new(limiting).max_decoding_message_size(OPERATIONS_BYTES_MAX);
     let admin = AdminServiceServer::new(Admin(service.clone())).max_decoding_message_size(CONFIGURATION_BYTES_MAX);
     let (health, health_server) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
@@ -95,6 +106,7 @@ pub async fn serve(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     let routes = Routes::new(health_server).add_service(reflection).add_service(quota).add_service(admin);
+    let routes = routes.add_service(limiting);
     let ordinary = Ordinary::new(routes);
     let edge = || Edge::new(service.clone(), ordinary.clone());
     let lanes = listening.on_lanes(tls.as_ref(), Room::GRPC, threads, edge)?;
@@ -112,7 +124,7 @@ async fn report(health: HealthReporter, readiness: Readiness) {
             Phase::Serving => ServingStatus::Serving,
             Phase::Recovering | Phase::StoreDown(_) | Phase::Stopping => ServingStatus::NotServing,
         };
-        for name in ["", QUOTA, ADMIN] {
+        for name in ["", QUOTA, ADMIN, RATE_LIMIT] {
             health.set_service_status(name, status).await;
         }
         if phases.changed().await.is_err() {

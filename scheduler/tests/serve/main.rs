@@ -4,6 +4,7 @@ mod administering;
 mod callers;
 mod deciding;
 mod edge;
+mod gateway;
 mod harness;
 mod lifecycle;
 mod looking;

@@ -113,7 +113,7 @@ fn answers() -> Vec<Answer> {
 }
 
 fn by_the_library(answer: &Answer, detail: Detail) -> v1::Answer {
-    render::answer(answer, detail, &|_, _| None)
+    render::answer(answer, detail)
 }
 
 fn by_hand(plain: Plain<'_>) -> Vec<u8> {
@@ -156,9 +156,11 @@ fn what_explains_itself_or_failed_is_left_to_the_library() {
         tenant: TenantPath::root(),
         resource: None,
         budget: None,
+        rate: None,
         used: 0,
         requested: 0,
         limit: 0,
+        until: None,
     };
     let reasoned = Answer { reasons: vec![reason], ..answer.clone() };
     assert!(plain(&telling(), &decided(reasoned)).is_none());
