@@ -15,9 +15,13 @@ test:
 ci:
     .ci/run
 
-# Benchmarks of the ledger.
-bench *ARGS:
-    cargo bench -p headgate-benches --bench ledger -- {{ARGS}}
+# How long everything takes, of `engine`, `journal`, `ledger` or `recovery`; `just bench ledger admit --quick` is a part, soon.
+bench WHICH *ARGS:
+    cargo bench -p headgate-benches --bench {{WHICH}} -- {{ARGS}}
+
+# Whether anything takes more instructions than is recorded: `check`, `record`, or `run NAME TIMES`. Needs valgrind.
+counts *ARGS="check":
+    cargo run --profile bench --locked --quiet -p headgate-benches --bin counts -- {{ARGS}}
 
 # Random streams against the naive model, so many of them.
 streams RUNS="20000":
@@ -26,10 +30,6 @@ streams RUNS="20000":
 # Every interleaving of what is made of atomics.
 loom:
     RUSTFLAGS="--cfg loom" cargo test -p headgate-sync --lib --release --target-dir target/loom
-
-# How fast the engine decides, commits and is looked at.
-measure:
-    cargo test --release -p headgate-scheduler --lib -- --ignored --nocapture --test-threads 1 engine::tests::measure
 
 # How fast a server is that is driven over gRPC: see `headgate-loadtest --help`.
 loadtest *ARGS:

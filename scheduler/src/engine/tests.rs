@@ -4,7 +4,6 @@ mod audit;
 mod crash;
 mod decide;
 mod flaky;
-mod measure;
 mod restart;
 mod stage;
 mod stores;
