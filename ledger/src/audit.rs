@@ -1,6 +1,7 @@
 //! Invariants, as plain functions: used by tests, the simulator and the running server alike.
 
 use crate::decision::Violation;
+use crate::dispatch::Asker;
 use crate::ledger::{Ledger, PoolIndex, TicketRecord};
 use crate::pool::{Ask, Counters, Leaf, NodeId, PoolState, ROOT, Set, Slot, Tally};
 use crate::request::Id;
@@ -107,15 +108,7 @@ impl Ledger {
             return None;
         }
         let leaf = Leaf::at(record.leaf);
-        let asker = crate::dispatch::Asker {
-            leaf: &leaf,
-            ask: &record.shape.ask,
-            borrow: record.shape.borrow,
-            waits: record.waits(),
-            key: Some(record.key),
-            claim: record.claim,
-            own_claim: None,
-        };
+        let asker = Asker::waiting(record, &leaf);
         self.findings(record.pool, &asker, now, true).is_empty().then(|| Violation {
             invariant: "work-conserving",
             what: format!(

@@ -46,6 +46,15 @@ pub(crate) struct Finding {
     pub(crate) limit: i64,
 }
 
+impl<'a> Asker<'a> {
+    /// A ticket, which stands at this leaf.
+    pub(crate) fn waiting(record: &'a TicketRecord, leaf: &'a Leaf) -> Self {
+        let Shape { ask, borrow } = &record.shape;
+        let (waits, key, claim) = (record.waits(), Some(record.key), record.claim);
+        Self { leaf, ask, borrow: *borrow, waits, key, claim, own_claim: None }
+    }
+}
+
 impl Finding {
     pub(crate) fn of(code: ReasonCode, node: NodeId) -> Self {
         Self { code, node, slot: None, budget: None, rate: None, used: 0, requested: 0, limit: 0 }
@@ -365,15 +374,7 @@ impl Ledger {
     /// Whether a ticket may be admitted just now.
     fn admissible(&self, at: PoolIndex, record: &TicketRecord, waits: (Time, Id), now: Time) -> bool {
         let leaf = Leaf::at(record.leaf);
-        let asker = Asker {
-            leaf: &leaf,
-            ask: &record.shape.ask,
-            borrow: record.shape.borrow,
-            waits,
-            key: Some(record.key),
-            claim: record.claim,
-            own_claim: None,
-        };
+        let asker = Asker { waits, ..Asker::waiting(record, &leaf) };
         self.findings(at, &asker, now, true).is_empty()
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::amount::Amount;
 use crate::config::{Class, Pool, Settings, Tenant};
 use crate::decision::{Explanation, Holding, LevelNumbers, Refusal, Standing};
+use crate::dispatch::Asker;
 use crate::ledger::{Ledger, PoolIndex};
 use crate::name::{Resource, TenantPath};
 use crate::pool::{Counters, Leaf, NO_LIMIT, NodeId, ROOT, Set, Slot};
@@ -333,15 +334,7 @@ impl Ledger {
     pub fn explain_id(&self, now: Time, id: Id) -> Option<Explanation> {
         if let Some(record) = self.tickets.get(&id) {
             let leaf = Leaf::at(record.leaf);
-            let asker = crate::dispatch::Asker {
-                leaf: &leaf,
-                ask: &record.shape.ask,
-                borrow: record.shape.borrow,
-                waits: record.waits(),
-                key: Some(record.key),
-                claim: record.claim,
-                own_claim: None,
-            };
+            let asker = Asker::waiting(record, &leaf);
             let findings = self.findings(record.pool, &asker, now, false);
             let mut explanation = self.levels(now, record.pool, &leaf, &record.ticket.request);
             explanation.outcome = crate::decision::Outcome::Queue;
