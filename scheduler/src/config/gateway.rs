@@ -54,7 +54,7 @@ pub struct DescriptorShape {
     pub resource: Option<ResourceName>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+/// By reference, as serde wants it.
 fn is_false(said: &bool) -> bool {
     !said
 }

@@ -106,11 +106,11 @@ impl Publisher {
     /// it is durable.
     fn next(&self, cuts: bool, later: bool) -> Next {
         let cell = &self.cell;
-        let mut writer = cell.writer.lock();
         // Where nobody waits, neither for the store nor to see it, more may come together first: to be woken for each
         // posting would cost as much as the posting.
         let until = Instant::now() + GATHERED_FOR;
         let mut gathers = cuts && !later && !cell.hub.is_watched();
+        let mut writer = cell.writer.lock();
         loop {
             if gathers && writer.log.is_open() && !writer.log.is_much() && !writer.log.over {
                 writer.log.gathers = true;
