@@ -941,3 +941,51 @@ pub(crate) fn ticket_timers(pool: &PoolState, ticket: &Ticket) -> Vec<(Time, Tim
     }
     timers
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::FORGOTTEN_AT_ONCE;
+    use crate::config::{Change, Pool, Quota, Tenant};
+    use crate::name::{Name, RequestId, Resource, TenantPath};
+    use crate::{Amounts, Close, Id, Ledger, Request, Time};
+
+    /// Acquires and releases.
+    fn pass(ledger: &mut Ledger, now: Time, id: &str) -> Id {
+        let id = RequestId::parse(id).expect("an id");
+        let tenant = TenantPath::parse("a").expect("a path");
+        let cpu = Amounts::new([(Resource::parse("cpu").expect("a name"), 1)]).expect("amounts");
+        let request = Request::new(id, tenant, Name::parse("default").expect("a name"), cpu);
+        let decision = ledger.admit(now, &Arc::new(request)).expect("well-formed");
+        ledger.post(now, &decision.entry.expect("new, and allowed"));
+        let id = decision.id.expect("a lease");
+        let released = ledger.close(now, id, Close::Release).expect("a lease");
+        ledger.post(now, &released.expect("it ends"));
+        id
+    }
+
+    #[test]
+    fn what_ended_long_ago_is_forgotten_a_little_at_a_time() {
+        let name = Name::parse("default").expect("a name");
+        let tenant = Tenant::new(TenantPath::parse("a").expect("a path"));
+        let tenant = Tenant { quotas: vec![(name.clone(), Quota::default())], ..tenant };
+        let mut ledger = Ledger::new();
+        let changes = vec![Change::PutPool(Pool::new(name)), Change::PutTenant(tenant)];
+        let configured = ledger.configure(Time::EPOCH, changes).expect("a configuration");
+        ledger.post(Time::EPOCH, &configured.entry);
+
+        let many = 10 * FORGOTTEN_AT_ONCE;
+        let old: Vec<Id> = (0..many).map(|nth| pass(&mut ledger, Time::EPOCH, &format!("old-{nth}"))).collect();
+        let late = Time::EPOCH.after(2 * ledger.settings().remember);
+        let known = |ledger: &Ledger| old.iter().filter(|id| ledger.ended(**id).is_some()).count();
+        assert_eq!(known(&ledger), many);
+        for round in 1..=10 {
+            pass(&mut ledger, late, &format!("late-{round}"));
+            assert_eq!(known(&ledger), many - round * FORGOTTEN_AT_ONCE);
+        }
+        // Its name is free again; what is young is kept.
+        assert!(!old.contains(&pass(&mut ledger, late, "old-0")));
+        assert_eq!((ledger.ended.values().count(), ledger.endings.len()), (11, 11));
+    }
+}
