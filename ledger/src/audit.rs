@@ -53,7 +53,7 @@ impl Ledger {
         }
         let pool = self.pool_at(record.pool);
         for node in pool.up(record.leaf) {
-            for (slot, _) in &record.ask.0 {
+            for (slot, _) in record.ask.0.iter() {
                 let cell = pool.node(node).cell(*slot);
                 let tally = Set::Now.tally(pool, node, *slot);
                 if tally.occupied(cell) > cell.limit && tally.usage > cell.limit {
@@ -205,7 +205,7 @@ impl Sums {
     /// Adds what is asked for at a leaf, so many times in each set.
     fn add(&mut self, leaf: NodeId, ask: &Ask, times: [i64; 3]) {
         let leaf = leaf as usize;
-        for (slot, amount) in &ask.0 {
+        for (slot, amount) in ask.0.iter() {
             let cell = self.begins[leaf] + usize::from(*slot);
             if cell < self.begins[leaf + 1] {
                 self.own[cell].iter_mut().zip(times).for_each(|(sum, times)| *sum += times * amount);
@@ -362,7 +362,7 @@ mod tests {
         let mut ledger = ledger();
         let id = ledger.leases.keys().next().expect("a lease");
         let lease = ledger.leases.get_mut(&id).expect("a lease");
-        lease.ask = crate::pool::Ask(Box::new([(Slot::MAX, 1)]));
+        lease.ask = crate::pool::Ask([(Slot::MAX, 1)].into());
         assert!(ledger.audit_pool("default").iter().any(|one| one.what.contains("does not count resource 65535")));
         assert_eq!(ledger.audit_pool("another"), []);
     }

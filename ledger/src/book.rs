@@ -208,7 +208,7 @@ impl Book {
     ) {
         let by = weakest(pool, claim);
         for node in pool.up(claim.leaf) {
-            for (slot, ask) in &claim.ask.0 {
+            for (slot, ask) in claim.ask.0.iter() {
                 let page = &mut self.spreads.entry((node, *slot)).or_default().page;
                 let change = page.asks_before(key) + ask - gone(node, *slot, page.asks() + ask);
                 let bound = bound(pool, claim, (node, *slot), &by);
@@ -232,7 +232,7 @@ impl Book {
         }
         let by = weakest(pool, claim);
         for node in pool.up(claim.leaf) {
-            for (slot, ask) in &claim.ask.0 {
+            for (slot, ask) in claim.ask.0.iter() {
                 let Some(spread) = self.spreads.get_mut(&(node, *slot)) else { continue };
                 let page = &mut spread.page;
                 let change = page.asks_before(key) + ask - victims_under(pool, node, *slot, page.asks());
@@ -254,7 +254,7 @@ impl Book {
             return;
         }
         for node in pool.up(claim.leaf) {
-            for (slot, _) in &claim.ask.0 {
+            for (slot, _) in claim.ask.0.iter() {
                 if let Some(spread) = self.spreads.get_mut(&(node, *slot)) {
                     spread.page.remove(key);
                     self.touch_spot((node, *slot));
@@ -293,7 +293,7 @@ impl Book {
             return;
         }
         for node in pool.up(leaf) {
-            for (slot, amount) in &ask.0 {
+            for (slot, amount) in ask.0.iter() {
                 if let Some(spread) = self.spreads.get_mut(&(node, *slot)) {
                     spread.page.put_back(victim, *amount);
                     self.touch_spot((node, *slot));
@@ -411,7 +411,7 @@ impl Book {
         let path: Vec<NodeId> = pool.up(record.leaf).collect();
         // The root is where most are blocked.
         for node in path.iter().rev() {
-            for (slot, amount) in &record.ask.0 {
+            for (slot, amount) in record.ask.0.iter() {
                 let spot = (*node, *slot);
                 if let Some(spread) = self.spreads.get(&spot)
                     && spread.page.slack_counting(victim) - usage(pool, spot) < *amount
@@ -448,7 +448,7 @@ impl Book {
     fn blocked_at(&self, pool: &PoolState, key: ClaimKey, claim: &Claim) -> Option<(Spot, i64, Option<ClaimKey>)> {
         let path: Vec<NodeId> = pool.up(claim.leaf).collect();
         for node in path.iter().rev() {
-            for (slot, ask) in &claim.ask.0 {
+            for (slot, ask) in claim.ask.0.iter() {
                 if *ask > room(pool, (*node, *slot)) {
                     return Some(((*node, *slot), *ask, None));
                 }

@@ -8,7 +8,7 @@ use crate::book::Book;
 use crate::bundle::{Bundles, WIDE};
 use crate::burst::BurstState;
 use crate::hold::Hold;
-use crate::pool::{Ask, CLIMB, Node, NodeId, PoolState, ROOT, Set, Slot};
+use crate::pool::{Ask, CLIMB, Cell, Node, NodeId, PoolState, ROOT, Set, Slot};
 use crate::queue::{Queue, Shapes};
 use crate::request::Id;
 use crate::time::Time;
@@ -27,6 +27,23 @@ struct LeafRooms {
 }
 
 impl LeafRooms {
+    /// After so much was raised at a node: how many more resources have room there. Counts in its cells the leaves that do.
+    #[inline(never)]
+    fn find(&mut self, cells: &mut [Cell], ask: &[(Slot, i64)], raised: impl Fn(usize) -> i64, is_leaf: bool) -> i32 {
+        let mut more = 0;
+        for (at, ((slot, _), leaf_room)) in ask.iter().zip(&mut self.leaf).enumerate() {
+            let cell = &mut cells[usize::from(*slot)];
+            let change = i32::from(cell.has_room()) - i32::from(cell.now.inner - raised(at) < cell.guarantee);
+            more += change;
+            if is_leaf {
+                *leaf_room = change;
+                self.changed |= change != 0;
+            }
+            cell.leaves_with_room = cell.leaves_with_room.wrapping_add_signed(*leaf_room);
+        }
+        more
+    }
+
     /// Takes in that so many more resources have room at a node.
     fn pass(&mut self, node: &mut Node, more: i32) {
         if more != 0 {
@@ -60,14 +77,14 @@ impl PoolState {
         let used = [now, all, owners].map(i64::from);
         let mut roomier = 0i32;
         let mut leaf_rooms = [0i32; crate::amount::RESOURCES_MAX + 32];
-        for (raise, (_, amount)) in raises.iter_mut().zip(&ask.0) {
+        for (raise, (_, amount)) in raises.iter_mut().zip(ask.0.iter()) {
             *raise = used.map(|used| used * sign * amount);
         }
         let mut from = NOWHERE;
         while let Some(id) = next {
             let node = &mut self.nodes[id as usize];
             node.change(&mut from);
-            for ((raise, leaf_room), (slot, amount)) in raises.iter_mut().zip(&mut leaf_rooms).zip(&ask.0) {
+            for ((raise, leaf_room), (slot, amount)) in raises.iter_mut().zip(&mut leaf_rooms).zip(ask.0.iter()) {
                 let had_room = node.cell(*slot).has_room();
                 node.raise(*slot, raise, used.map(|used| used * sign * amount));
                 let cell = node.cell_mut(*slot);
@@ -108,43 +125,66 @@ impl PoolState {
     fn count_some(&mut self, leaf: NodeId, ask: &[(Slot, i64)], sign: i64, running: i64) {
         let ask = &ask[..ask.len().min(CLIMB)];
         let top = ask.iter().map(|(slot, _)| *slot).max().unwrap_or(0);
-        let (mut used, mut raises) = ([(0, 0); CLIMB], [0i64; CLIMB]);
-        for ((used, raise), (slot, amount)) in used.iter_mut().zip(&mut raises).zip(ask) {
-            (*used, *raise) = ((*slot, sign * amount), sign * amount);
-        }
-        let used = &used[..ask.len()];
         let mut rooms = LeafRooms::default();
         let (mut id, mut from) = (leaf, NOWHERE);
-        // Above a node where the plans are kept apart they are kept apart too.
+        loop {
+            let node = &mut self.nodes[id as usize];
+            // Above a node where the plans are kept apart, or where something is not lendable, it is so too.
+            if node.marked > 0 || node.stiff {
+                break;
+            }
+            node.change(&mut from);
+            node.running = node.running.wrapping_add_signed(running);
+            let cells = node.cells_to(top);
+            let mut crossed = false;
+            for (slot, amount) in ask {
+                let cell = &mut cells[usize::from(*slot)];
+                let (before, after) = (cell.now.inner, cell.now.inner + sign * amount);
+                cell.now.inner = after;
+                cell.now.usage += sign * amount;
+                crossed |= (before < cell.guarantee) != (after < cell.guarantee);
+            }
+            // Most change nothing about room.
+            let raised = |at: usize| ask.get(at).map_or(0, |(_, amount)| sign * amount);
+            let room = if crossed || rooms.changed { rooms.find(cells, ask, raised, id == leaf) } else { 0 };
+            if id == ROOT {
+                return;
+            }
+            rooms.pass(node, room);
+            id = node.parent;
+        }
+        self.count_stiff((id, from), leaf, ask, sign, running, rooms);
+    }
+
+    /// The rest of a climb, where something is not lendable: what is taken up by that raises nothing further up.
+    fn count_stiff(
+        &mut self,
+        (mut id, mut from): (NodeId, u32),
+        leaf: NodeId,
+        ask: &[(Slot, i64)],
+        sign: i64,
+        running: i64,
+        mut rooms: LeafRooms,
+    ) {
+        let top = ask.iter().map(|(slot, _)| *slot).max().unwrap_or(0);
+        let mut raises = [0i64; CLIMB];
+        for (raise, (_, amount)) in raises.iter_mut().zip(ask) {
+            *raise = sign * amount;
+        }
         while self.nodes[id as usize].marked == 0 {
             let node = &mut self.nodes[id as usize];
             node.change(&mut from);
             node.running = node.running.wrapping_add_signed(running);
-            let stiff = node.stiff;
             let cells = node.cells_to(top);
-            let mut room = 0;
-            for ((raise, leaf_room), (slot, used)) in raises.iter_mut().zip(&mut rooms.leaf).zip(used) {
+            let came = raises;
+            for ((slot, amount), raise) in ask.iter().zip(&mut raises) {
                 let cell = &mut cells[usize::from(*slot)];
                 let (before, after) = (cell.now.inner, cell.now.inner + *raise);
                 cell.now.inner = after;
-                cell.now.usage += used;
-                if stiff {
-                    *raise = after.max(cell.unlendable) - before.max(cell.unlendable);
-                }
-                // Most change nothing about room.
-                let (had_room, has_room) = (before < cell.guarantee, after < cell.guarantee);
-                if had_room != has_room {
-                    let change = i32::from(has_room) - i32::from(had_room);
-                    room += change;
-                    if id == leaf {
-                        *leaf_room = change;
-                        rooms.changed = true;
-                    }
-                }
-                if rooms.changed {
-                    cell.leaves_with_room = cell.leaves_with_room.wrapping_add_signed(*leaf_room);
-                }
+                cell.now.usage += sign * amount;
+                *raise = after.max(cell.unlendable) - before.max(cell.unlendable);
             }
+            let room = rooms.find(cells, ask, |at| came[at], id == leaf);
             if id == ROOT {
                 return;
             }
@@ -235,7 +275,7 @@ impl PoolState {
         let mut next = Some(leaf);
         while let Some(id) = next {
             let node = &mut self.nodes[id as usize];
-            for (slot, _) in &ask.0 {
+            for (slot, _) in ask.0.iter() {
                 let at = usize::from(*slot);
                 if node.averages.len() <= at {
                     node.averages.resize(at + 1, Average::default());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::amount::Amounts;
 use crate::config::Change;
+use crate::found::Found;
 use crate::hit::Hit;
 use crate::name::{Holder, Name, Resource, TenantPath};
 use crate::request::{End, Id, ReasonCode, Request};
@@ -51,6 +52,8 @@ pub enum Entry {
         count: u32,
         /// Why it would have been queued or denied, had that been enforced.
         observed: Option<ReasonCode>,
+        /// Where the question found its place.
+        found: Found,
     },
     /// A request was queued.
     Queued {

@@ -369,7 +369,7 @@ impl Ledger {
                 continue;
             }
             let blocked = self.hold_blocked(pool, node, &hold);
-            for (slot, amount) in &ask.0 {
+            for (slot, amount) in ask.0.iter() {
                 if *amount > 0 && blocked.contains(slot) && !guaranteed(*slot) {
                     return Some((node, *slot));
                 }

@@ -11,9 +11,10 @@ use crate::config::{Budget, Calendar, Class, Enforce, Settings, Tenant};
 use crate::decision::{Amendment, Decision, Outcome, Refusal};
 use crate::dispatch::{Asker, Finding};
 use crate::entry::Entry;
+use crate::found::Found;
 use crate::ids::IdMap;
 use crate::name::{Holder, Name, TenantPath};
-use crate::pool::{Ask, Cell, HELD_MAX, Leaf, NodeId, PoolState, ROOT, SLOTS_MAX, Slot, UNMADE, Unmade};
+use crate::pool::{Ask, Cell, HELD_MAX, Leaf, NodeId, PoolState, ROOT, SLOTS_MAX, Slot, Terms, UNMADE, Unmade};
 use crate::queue::{Shape, TicketKey};
 use crate::rate::RateState;
 use crate::rated::RateIndex;
@@ -218,19 +219,31 @@ impl Ledger {
     /// Asks whether a request may start. The same request again is answered by where it stands.
     pub fn admit(&self, now: Time, request: &Arc<Request>) -> Result<Decision, Refusal> {
         let (at, leaf) = self.place(request)?;
-        self.pool_at(at).announce(&leaf);
-        if let Some(known) = self.decided(now, &leaf, at, request)? {
+        let pool = self.pool_at(at);
+        pool.announce(&leaf);
+        // Of a member that is not made yet nothing is known.
+        let made = leaf.unmade.is_none().then(|| pool.node(leaf.node));
+        let key = made.map(|node| RequestKey::of(node.serial, request.id.as_str()));
+        if let Some(key) = key
+            && let Some(known) = self.decided(now, &leaf, at, request, key)?
+        {
             return Ok(known);
         }
         self.check_request(at, &leaf, request)?;
-        if let Some(allowed) = self.plainly(at, &leaf, request) {
-            return Ok(allowed);
+        let mut decision = match self.plainly(at, &leaf, request) {
+            Some(allowed) => allowed,
+            None => {
+                let resources = self.with_implied(at, &request.resources);
+                check_total("resources", &resources, request.count)?;
+                let ask = pool.ask_of(&resources, request.min_count);
+                self.check_countable(at, &resources, request.count, &ask)?;
+                self.decide(now, at, &leaf, request, &resources, &ask, Id(self.next_id))
+            }
+        };
+        if let (Some(Entry::Admitted { found, .. }), Some(key)) = (&mut decision.entry, key) {
+            *found = self.found(at, leaf.node, key);
         }
-        let resources = self.with_implied(at, &request.resources);
-        check_total("resources", &resources, request.count)?;
-        let ask = self.pool_at(at).ask_of(&resources, request.min_count);
-        self.check_countable(at, &resources, request.count, &ask)?;
-        Ok(self.decide(now, at, &leaf, request, &resources, &ask, Id(self.next_id)))
+        Ok(decision)
     }
 
     /// Asks for the confirmation of a lease; nothing to post where it was confirmed before.
@@ -482,9 +495,9 @@ impl Ledger {
     }
 
     /// What a caller's id stands for: where it was used again after what it stood for was forgotten, the last.
-    pub(crate) fn known_as(&self, tenant: TenantSerial, request: &str) -> Option<Id> {
+    pub(crate) fn known_as(&self, key: RequestKey, request: &str) -> Option<Id> {
         let is_asked_for = |id: &Id| self.request(*id).is_some_and(|known| known.id.as_str() == request);
-        self.requests.candidates(RequestKey::of(tenant, request)).filter(is_asked_for).max()
+        self.requests.candidates(key).filter(is_asked_for).max()
     }
 
     /// What was asked for by a lease, a ticket or what ended.
@@ -496,12 +509,15 @@ impl Ledger {
     }
 
     /// The answer to a request that was decided before.
-    fn decided(&self, now: Time, leaf: &Leaf, at: PoolIndex, request: &Request) -> Result<Option<Decision>, Refusal> {
-        if leaf.unmade.is_some() {
-            return Ok(None);
-        }
-        let tenant = self.pool_at(at).node(leaf.node).serial;
-        let Some(id) = self.known_as(tenant, request.id.as_str()) else { return Ok(None) };
+    fn decided(
+        &self,
+        now: Time,
+        leaf: &Leaf,
+        at: PoolIndex,
+        request: &Request,
+        key: RequestKey,
+    ) -> Result<Option<Decision>, Refusal> {
+        let Some(id) = self.known_as(key, request.id.as_str()) else { return Ok(None) };
         let (known, earlier) = if let Some(record) = self.tickets.get(&id) {
             (State::Waiting, &record.ticket.request)
         } else if let Some(record) = self.leases.get(&id) {
@@ -628,7 +644,8 @@ impl Ledger {
         if !whole || pool.node(leaf.node).budgeted || pool.node(leaf.node).rated {
             return None;
         }
-        let terms = pool.terms_of(&request.resources, request.count)?;
+        let mut terms = Terms::default();
+        pool.take_all_terms(&request.resources, request.count, &mut terms)?;
         let few = |(slot, amount): &(Slot, i64)| is_few(pool, *slot, *amount);
         if !terms.as_slice().iter().all(few) || !pool.is_open(leaf.node, request.borrow, terms.as_slice()) {
             return None;
@@ -690,7 +707,13 @@ impl Ledger {
             }
             Enforce::Warn | Enforce::Observe => {
                 let observed = reasons.first().map(|reason| reason.code);
-                let entry = Entry::Admitted { id, request: Arc::clone(request), count: request.count, observed };
+                let entry = Entry::Admitted {
+                    id,
+                    request: Arc::clone(request),
+                    count: request.count,
+                    observed,
+                    found: Found::default(),
+                };
                 let would_be = Some(outcome);
                 Decision { entry: Some(entry), reasons, would_be, ..allow(id, request, request.count, enforce) }
             }
@@ -802,7 +825,13 @@ fn allow(id: Id, request: &Arc<Request>, count: u32, enforce: Enforce) -> Decisi
         outcome: Outcome::Allow,
         id: Some(id),
         known: None,
-        entry: Some(Entry::Admitted { id, request: Arc::clone(request), count, observed: None }),
+        entry: Some(Entry::Admitted {
+            id,
+            request: Arc::clone(request),
+            count,
+            observed: None,
+            found: Found::default(),
+        }),
         reasons: Vec::new(),
         would_be: None,
         enforce,

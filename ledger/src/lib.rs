@@ -10,6 +10,7 @@
 //! There is no I/O, clock, randomness, async, logging or serialization here, and no float decides anything.
 
 mod amount;
+mod asks;
 mod audit;
 mod average;
 mod book;
@@ -22,6 +23,7 @@ mod count;
 mod decision;
 mod dispatch;
 mod entry;
+mod found;
 mod hit;
 mod hold;
 mod ids;
@@ -58,6 +60,7 @@ pub use decision::{
     Amendment, Configured, Decision, Explanation, Holding, LevelNumbers, Outcome, Problem, Refusal, Standing, Violation,
 };
 pub use entry::{Entry, Guarantee, Place, Victim};
+pub use found::Found;
 pub use hit::{HITS_MAX, Hit, HitDecision, HitStanding};
 pub use ledger::{Close, Ledger};
 pub use name::{

@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::amount::{AMOUNT_MAX, Amount, Amounts};
+use crate::asks::Asks;
 use crate::average::Average;
 use crate::bundle::Bundles;
 use crate::burst::BurstState;
@@ -46,8 +47,8 @@ pub(crate) const CLIMB: usize = 8;
 pub(crate) const SLOTS_MAX: usize = 1024;
 
 /// What is asked for or held, of all instances together: by resource, in the order of names.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Ask(pub(crate) Box<[(Slot, i64)]>);
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Ask(pub(crate) Arc<[(Slot, i64)]>);
 
 impl Ask {
     pub(crate) fn of(&self, slot: Slot) -> i64 {
@@ -458,6 +459,10 @@ pub(crate) struct PoolState {
     pub(crate) known: Vec<Option<Known>>,
     /// Places by name.
     pub(crate) slots: Vec<(Resource, Slot)>,
+    /// What is asked for again and again.
+    pub(crate) asks: Asks,
+    /// The same in all pools of this name where tenants have the same leaves.
+    pub(crate) layout: u64,
     pub(crate) nodes: Vec<Node>,
     /// Nodes that are not in use.
     pub(crate) spare: Vec<NodeId>,
@@ -537,29 +542,37 @@ impl PoolState {
         Ask(ask.into())
     }
 
-    /// What so many instances ask for, with what the pool adds, in no order; none where a resource is not known, nothing
-    /// is asked of it, or they are too many.
-    pub(crate) fn terms_of(&self, resources: &Amounts, count: u32) -> Option<Terms> {
-        let mut terms = Terms::default();
+    /// Adds what so many instances ask for, in the order of names; none where a resource is not known, nothing is asked of
+    /// it, or they are too many.
+    fn take_terms(&self, resources: &Amounts, count: u32, terms: &mut Terms) -> Option<()> {
         for (slot, amount) in self.places(resources) {
             terms.push(slot?, amount, count)?;
         }
+        Some(())
+    }
+
+    /// The same with what the pool adds, which comes last.
+    pub(crate) fn take_all_terms(&self, resources: &Amounts, count: u32, terms: &mut Terms) -> Option<()> {
+        self.take_terms(resources, count, terms)?;
         for (name, amount) in self.spec.implied.iter().filter(|(name, _)| resources.get(name.as_str()).is_none()) {
             terms.push(self.slot(name.as_str())?, amount, count)?;
         }
-        Some(terms)
+        Some(())
     }
 
     /// Counts resources that a lease or a ticket of so many instances names, and says what it asks for.
     pub(crate) fn name_resources(&mut self, resources: &Amounts, count: u32) -> Ask {
-        let mut ask = self.ask_of(resources, count);
-        if ask.0.len() < resources.len() {
-            let asked = resources.iter().filter(|(_, amount)| *amount > 0);
-            let new: Vec<_> = asked.map(|(name, _)| name).filter(|name| self.slot(name.as_str()).is_none()).collect();
-            new.into_iter().for_each(|name| self.know(name.clone()));
-            ask = self.ask_of(resources, count);
-        }
-        for (slot, _) in &ask.0 {
+        let mut terms = Terms::default();
+        let ask = match self.take_terms(resources, count, &mut terms) {
+            Some(()) => self.asks.share(terms.as_slice()),
+            None => {
+                let asked = resources.iter().filter(|(_, amount)| *amount > 0).map(|(name, _)| name);
+                let new: Vec<_> = asked.filter(|name| self.slot(name.as_str()).is_none()).collect();
+                new.into_iter().for_each(|name| self.know(name.clone()));
+                self.ask_of(resources, count)
+            }
+        };
+        for (slot, _) in ask.0.iter() {
             if let Some(known) = &mut self.known[usize::from(*slot)] {
                 known.named += 1;
             }
@@ -587,7 +600,7 @@ impl PoolState {
 
     /// What was asked for is named no more; what nothing names any more is forgotten.
     pub(crate) fn unname_resources(&mut self, ask: &Ask) {
-        for (slot, _) in &ask.0 {
+        for (slot, _) in ask.0.iter() {
             let Some(known) = &mut self.known[usize::from(*slot)] else { continue };
             known.named -= 1;
             if known.named == 0 && !known.configured {
@@ -599,7 +612,7 @@ impl PoolState {
 
     /// Counts what a ticket asks for, or takes it away with a negative sign. `ask` is of its least.
     pub(crate) fn count_awaited(&mut self, ask: &Ask, request: &Request, sign: i128) {
-        for (slot, amount) in &ask.0 {
+        for (slot, amount) in ask.0.iter() {
             if let Some(known) = &mut self.known[usize::from(*slot)] {
                 let each = i128::from(*amount) / i128::from(request.min_count.max(1));
                 known.awaited += sign * each * i128::from(request.count);
@@ -650,7 +663,7 @@ impl PoolState {
         mut visit: impl FnMut(NodeId, Effect) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         let mut raises = [0i64; crate::amount::RESOURCES_MAX + 32];
-        for (raise, (_, amount)) in raises.iter_mut().zip(&ask.0) {
+        for (raise, (_, amount)) in raises.iter_mut().zip(ask.0.iter()) {
             *raise = *amount;
         }
         let mut step = |node: NodeId, slot: Slot, amount: i64, raise: &mut i64, cell: &Cell, tally: Tally| {
@@ -660,7 +673,7 @@ impl PoolState {
         };
         let mut first = leaf.node;
         if let Some(unmade) = &leaf.unmade {
-            for (raise, (slot, amount)) in raises.iter_mut().zip(&ask.0) {
+            for (raise, (slot, amount)) in raises.iter_mut().zip(ask.0.iter()) {
                 let cell = unmade.cells.get(usize::from(*slot)).unwrap_or(&Cell::EMPTY);
                 // Its parent does not count yet what the member would keep.
                 let kept = cell.unlendable;
@@ -671,7 +684,7 @@ impl PoolState {
         }
         for node in self.up(first) {
             let at = self.node(node);
-            for (raise, (slot, amount)) in raises.iter_mut().zip(&ask.0) {
+            for (raise, (slot, amount)) in raises.iter_mut().zip(ask.0.iter()) {
                 step(node, *slot, *amount, raise, at.cell(*slot), counters.tally(self, node, *slot))?;
             }
         }
@@ -703,32 +716,41 @@ impl PoolState {
     }
 
     fn has_room_for(&self, leaf: NodeId, ask: &[(Slot, i64)]) -> bool {
-        let ask = &ask[..ask.len().min(CLIMB)];
-        let mut raises = [0i64; CLIMB];
-        for (raise, (_, amount)) in raises.iter_mut().zip(ask) {
-            *raise = *amount;
-        }
+        let fits = |cells: &[Cell]| {
+            // Where it has no cell nothing bounds it.
+            let bound = |slot: &Slot| cells.get(usize::from(*slot));
+            ask.iter().all(|(slot, amount)| bound(slot).is_none_or(|cell| cell.now.inner + amount <= cell.limit))
+        };
         let mut id = leaf;
-        loop {
+        while !self.node(id).stiff {
             let node = self.node(id);
-            for (raise, (slot, _)) in raises.iter_mut().zip(ask) {
-                // Where it has no cell nothing bounds it.
-                let Some(cell) = node.cells.get(usize::from(*slot)) else { continue };
-                let before = cell.now.inner;
-                let mut after = before + *raise;
-                if node.stiff {
-                    after = after.max(cell.unlendable);
-                    *raise = after - before.max(cell.unlendable);
-                }
-                if after > cell.limit {
-                    return false;
-                }
+            if !fits(&node.cells) {
+                return false;
             }
             if id == ROOT {
                 return true;
             }
             id = node.parent;
         }
+        self.has_stiff_room(id, ask)
+    }
+
+    /// The same from a node up where something is not lendable: what is taken up by that raises nothing further up.
+    fn has_stiff_room(&self, first: NodeId, ask: &[(Slot, i64)]) -> bool {
+        let mut raises = [0i64; CLIMB];
+        for (raise, (_, amount)) in raises.iter_mut().zip(ask) {
+            *raise = *amount;
+        }
+        self.up(first).all(|id| {
+            let cells = &self.node(id).cells;
+            ask.iter().zip(&mut raises).all(|((slot, _), raise)| {
+                let Some(cell) = cells.get(usize::from(*slot)) else { return true };
+                let before = cell.now.inner;
+                let after = (before + *raise).max(cell.unlendable);
+                *raise = after - before.max(cell.unlendable);
+                after <= cell.limit
+            })
+        })
     }
 
     /// Whether a request fits.

@@ -7,6 +7,7 @@ use crate::amount::Amounts;
 use crate::book::Book;
 use crate::config::{Order, Tenant};
 use crate::entry::{Entry, Guarantee, Place, Victim};
+use crate::found::Found;
 use crate::hold::Hold;
 use crate::ledger::{
     BudgetState, ENDED_MAX, LeaseRecord, Ledger, PoolIndex, TenantIndex, TenantState, TicketRecord, Timer,
@@ -43,8 +44,8 @@ impl Ledger {
         };
         match entry {
             Entry::Configured(changes) => self.reconfigure(now, changes),
-            Entry::Admitted { id, request, count, observed } => {
-                self.admit_new(now, *id, request, *count, *observed);
+            Entry::Admitted { id, request, count, observed, found } => {
+                self.admit_new(now, *id, request, *count, *observed, *found);
             }
             Entry::Queued { id, request } => self.queue_new(now, *id, request),
             Entry::Dispatched { id, count } => self.dispatch(now, *id, *count),
@@ -150,8 +151,18 @@ impl Ledger {
 
     // Requests.
 
-    fn admit_new(&mut self, now: Time, id: Id, request: &Arc<Request>, count: u32, observed: Option<ReasonCode>) {
-        let Some((pool, leaf)) = self.take_place(request) else { return };
+    fn admit_new(
+        &mut self,
+        now: Time,
+        id: Id,
+        request: &Arc<Request>,
+        count: u32,
+        observed: Option<ReasonCode>,
+        found: Found,
+    ) {
+        let Some((pool, leaf, key)) = self.found_again(found, request).or_else(|| self.take_place(request)) else {
+            return;
+        };
         self.next_id = self.next_id.max(id.0 + 1);
         let resources = self.with_implied(pool, &request.resources);
         let ask = self.pools[pool].name_resources(&resources, count);
@@ -169,12 +180,12 @@ impl Ledger {
             deadline: None,
             observed,
         };
-        self.enter(pool, leaf, request, id);
+        self.enter(pool, leaf, request, key, id);
         self.grant(now, pool, leaf, lease, ask);
     }
 
     fn queue_new(&mut self, now: Time, id: Id, request: &Arc<Request>) {
-        let Some((pool, leaf)) = self.take_place(request) else { return };
+        let Some((pool, leaf, known)) = self.take_place(request) else { return };
         self.next_id = self.next_id.max(id.0 + 1);
         let resources = self.with_implied(pool, &request.resources);
         let ask = self.pools[pool].name_resources(&resources, request.min_count);
@@ -188,7 +199,7 @@ impl Ledger {
             heard: now,
             silent: false,
         };
-        self.enter(pool, leaf, request, id);
+        self.enter(pool, leaf, request, known, id);
         self.pools[pool].fresh = Some((id, now));
         let shape = Shape { ask, borrow: request.borrow };
         self.take_ticket(TicketRecord { ticket, pool, leaf, shape, key, claim: None, hold: None, turned: None });
@@ -712,25 +723,26 @@ impl Ledger {
 
     // Tenants, holders and names.
 
-    /// Where a request goes; makes the member it is of.
-    fn take_place(&mut self, request: &Request) -> Option<(PoolIndex, NodeId)> {
+    /// Where a request goes, and what it is known by; makes the member it is of.
+    fn take_place(&mut self, request: &Request) -> Option<(PoolIndex, NodeId, RequestKey)> {
         let pool = self.pool_index(request.pool.as_str())?;
         let mut leaf = self.leaf(pool, &request.tenant).ok()?;
         if leaf.unmade.is_some() {
             self.make_member(&request.tenant)?;
             leaf = self.leaf(pool, &request.tenant).ok()?;
         }
-        Some((pool, leaf.node))
+        let serial = self.pools[pool].node(leaf.node).serial;
+        Some((pool, leaf.node, RequestKey::of(serial, request.id.as_str())))
     }
 
     /// A request comes under its tenant and its holder.
-    fn enter(&mut self, at: PoolIndex, leaf: NodeId, request: &Request, id: Id) {
+    fn enter(&mut self, at: PoolIndex, leaf: NodeId, request: &Request, key: RequestKey, id: Id) {
         if let Some(holder) = &request.holder {
             self.holders.entry(holder.clone()).or_default().insert(id);
         }
         let node = self.pools[at].node(leaf);
         let (index, made) = (node.tenant, node.made);
-        self.requests.insert(RequestKey::of(node.serial, request.id.as_str()), id);
+        self.requests.insert(key, id);
         let mut next = index.filter(|_| made);
         while let Some(index) = next {
             let Some(tenant) = &mut self.tenants[index as usize] else { break };
@@ -870,6 +882,7 @@ impl Ledger {
         for pool in pools {
             let Some(node) = pool.of_tenant.get_mut(index as usize).and_then(Option::take) else { continue };
             let parent = pool.node(node).parent;
+            pool.pass_layout(node, false);
             for slot in 0..pool.known.len() as Slot {
                 pool.set_level(node, slot, 0, 0, 0);
             }
@@ -905,7 +918,7 @@ fn count_claimed(pool: &mut PoolState, claim: &Claim, sign: i32) {
     let path: Vec<NodeId> = pool.up(claim.leaf).collect();
     for node in path {
         let claimed = &mut pool.nodes[node as usize].claimed;
-        for (slot, amount) in &claim.ask.0 {
+        for (slot, amount) in claim.ask.0.iter() {
             let count = claimed.entry((*slot, *amount)).or_insert(0);
             *count = count.wrapping_add_signed(sign);
             if *count == 0 {

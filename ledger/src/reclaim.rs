@@ -77,7 +77,7 @@ impl Plan {
     pub(crate) fn add(&mut self, pool: &PoolState, leaf: NodeId, ask: &Ask, sign: i64) {
         let mut raises: Vec<i64> = ask.0.iter().map(|(_, amount)| sign * amount).collect();
         for node in pool.up(leaf) {
-            for (raise, (slot, amount)) in raises.iter_mut().zip(&ask.0) {
+            for (raise, (slot, amount)) in raises.iter_mut().zip(ask.0.iter()) {
                 let cell = pool.node(node).cell(*slot);
                 let mut tally = self.tally(pool, node, *slot);
                 let before = tally.occupied(cell);
@@ -360,7 +360,7 @@ impl Ledger {
         }
         let start = leaf.unmade.as_ref().map_or(leaf.node, |unmade| unmade.parent);
         for node in pool.up(start) {
-            for (slot, amount) in &ask.0 {
+            for (slot, amount) in ask.0.iter() {
                 if *amount > 0 && !guaranteed(*slot) && self.claim_blocked_at(pool, node, *slot) {
                     return Some((node, *slot));
                 }

@@ -31,6 +31,19 @@ impl RequestKey {
         Self { hash: FixedState::default().hash_one((tenant, request)), tenant }
     }
 
+    /// Of a hash that was made before.
+    pub(crate) fn known(tenant: TenantSerial, hash: u64) -> Self {
+        Self { hash, tenant }
+    }
+
+    pub(crate) fn hash(self) -> u64 {
+        self.hash
+    }
+
+    pub(crate) fn tenant(self) -> TenantSerial {
+        self.tenant
+    }
+
     fn part(self) -> usize {
         // Neither the bits by which a map finds a place nor those by which it tells neighbours apart.
         (self.hash >> 40) as usize % PARTS

@@ -282,7 +282,7 @@ impl Ledger {
             }
             ledger
                 .leases
-                .insert(id, LeaseRecord { lease, pool: 0, leaf: 0, ask: Ask(Box::default()), charged, victim: None });
+                .insert(id, LeaseRecord { lease, pool: 0, leaf: 0, ask: Ask::default(), charged, victim: None });
         }
         for TicketSnapshot { ticket, rank, turned } in snapshot.tickets {
             let (id, arrived, borrow) = (ticket.id, ticket.arrived, ticket.request.borrow);
@@ -294,7 +294,7 @@ impl Ledger {
                 ticket,
                 pool: 0,
                 leaf: 0,
-                shape: Shape { ask: Ask(Box::default()), borrow },
+                shape: Shape { ask: Ask::default(), borrow },
                 key: TicketKey::from_rank(rank, arrived, id),
                 claim: None,
                 hold: None,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::amount::Level;
 use crate::burst::BurstState;
 use crate::config::{Burst, Class, Enforce, Lifecycle, Lifecycles, Pool, Quota, Settings};
+use crate::found::layout_of;
 use crate::ledger::{TenantIndex, TenantState};
 use crate::name::{Name, Resource};
 use crate::pool::{Known, NO_LIMIT, Node, NodeId, PoolState, ROOT, Set, Slot};
@@ -111,10 +112,13 @@ impl Ground<'_> {
             })
             .collect();
         let slots = names.into_iter().enumerate().map(|(at, name)| (name, at as Slot)).collect();
+        let layout = layout_of(&spec.name);
         let mut pool = PoolState {
             spec,
+            layout,
             known,
             slots,
+            asks: Default::default(),
             nodes: vec![Node::new(ROOT, crate::name::TenantPath::root(), false)],
             of_tenant: vec![None; self.tenants.len()],
             shapes: Default::default(),
@@ -180,6 +184,7 @@ impl Ground<'_> {
             (own.max_priority, own.made) = (above.max_priority, above.made);
             pool.nodes[id as usize].own_child = self.attach(pool, id, own);
         }
+        pool.pass_layout(id, true);
         id
     }
 

@@ -44,6 +44,8 @@ impl Victims {
     /// Takes one in, once.
     pub(crate) fn insert(&mut self, key: VictimKey) {
         match self {
+            // Mostly it is the first to go of all: then nothing but the end of the row is looked at.
+            Self::Few(row) if row.len() < FEW_MAX && row.last().is_none_or(|last| *last > key) => row.push(key),
             Self::Few(row) if row.len() < FEW_MAX => {
                 let at = row.partition_point(|other| *other > key);
                 if row.get(at) != Some(&key) {
@@ -64,6 +66,9 @@ impl Victims {
     /// Lets one go, where it is here.
     pub(crate) fn remove(&mut self, key: &VictimKey) {
         match self {
+            Self::Few(row) if row.last() == Some(key) => {
+                row.pop();
+            }
             Self::Few(row) => {
                 if let Ok(at) = row.binary_search_by(|other| key.cmp(other)) {
                     row.remove(at);

@@ -13,6 +13,7 @@ use crate::name::{Resource, TenantPath};
 use crate::pool::{Counters, Leaf, NO_LIMIT, NodeId, ROOT, Set, Slot};
 use crate::queue::TicketKey;
 use crate::request::{Ended, Id, Lease, Request, State, Ticket};
+use crate::requests::RequestKey;
 use crate::share::Share;
 use crate::time::Time;
 
@@ -86,7 +87,8 @@ impl Ledger {
     /// The lease or ticket of a request, by the caller's id for it.
     pub fn find(&self, tenant: &TenantPath, request_id: &str) -> Option<Id> {
         let index = self.by_path.get(tenant)?;
-        self.known_as(self.tenant_at(*index)?.serial, request_id)
+        let key = RequestKey::of(self.tenant_at(*index)?.serial, request_id);
+        self.known_as(key, request_id)
     }
 
     /// Leases and tickets of a holder, by number.

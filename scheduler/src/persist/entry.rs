@@ -1,6 +1,6 @@
 //! Entries.
 
-use headgate_ledger::{Amounts, Entry, Guarantee, Hit, Id, Name, Place, Resource, TenantPath, Time, Victim};
+use headgate_ledger::{Amounts, Entry, Found, Guarantee, Hit, Id, Name, Place, Resource, TenantPath, Time, Victim};
 use headgate_proto::journal::v1 as journal;
 use headgate_proto::journal::v1::entry::Entry as Form;
 
@@ -74,7 +74,7 @@ impl Persisted for Entry {
     fn form(&self) -> Self::Form {
         let entry = match self {
             Self::Configured(changes) => Form::Configured(journal::Configured { changes: forms(changes) }),
-            Self::Admitted { id, request, count, observed } => Form::Admitted(journal::Admitted {
+            Self::Admitted { id, request, count, observed, found: _ } => Form::Admitted(journal::Admitted {
                 id: id.0,
                 request: Some(request.form()),
                 count: *count,
@@ -173,6 +173,7 @@ fn admitted(form: journal::Admitted) -> Result<Entry, RecordError> {
         request: parse_there(request, "request")?,
         count,
         observed: parse_said(observed, "observed")?,
+        found: Found::default(),
     })
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_ledger::{
-    AMOUNT_MAX, Amounts, Budget, Burst, Change, Class, End, Enforce, Entry, Guarantee, Hit, Holder, Id, Level, Levels,
-    Lifecycle, Lifecycles, Members, Name, OnExceed, Order, Period, Place, Pool, QueueLimit, Quota, Rate, ReasonCode,
-    Request, RequestId, Resource, Settings, ShareOf, Source, Tenant, TenantPath, Time, Victim,
+    AMOUNT_MAX, Amounts, Budget, Burst, Change, Class, End, Enforce, Entry, Found, Guarantee, Hit, Holder, Id, Level,
+    Levels, Lifecycle, Lifecycles, Members, Name, OnExceed, Order, Period, Place, Pool, QueueLimit, Quota, Rate,
+    ReasonCode, Request, RequestId, Resource, Settings, ShareOf, Source, Tenant, TenantPath, Time, Victim,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -226,8 +226,9 @@ fn change() -> impl Strategy<Value = Change> {
 fn entry() -> impl Strategy<Value = Entry> {
     prop_oneof![
         vec(change(), 0..4).prop_map(Entry::Configured),
-        (id(), request(), any::<u32>(), of(select(ReasonCode::ALL.to_vec())))
-            .prop_map(|(id, request, count, observed)| Entry::Admitted { id, request, count, observed }),
+        (id(), request(), any::<u32>(), of(select(ReasonCode::ALL.to_vec()))).prop_map(
+            |(id, request, count, observed)| Entry::Admitted { id, request, count, observed, found: Found::default() }
+        ),
         (id(), request()).prop_map(|(id, request)| Entry::Queued { id, request }),
         (id(), any::<u32>()).prop_map(|(id, count)| Entry::Dispatched { id, count }),
         id().prop_map(|id| Entry::Confirmed { id }),
