@@ -41,16 +41,17 @@ pub(crate) struct Draft {
 
 impl Draft {
     pub(crate) fn of(ledger: &Ledger) -> Self {
+        let tenants = ledger.tenants.iter().flatten();
+        let tenants = tenants.map(|tenant| (tenant.spec.path.clone(), (tenant.spec.clone(), tenant.made)));
+        Self { tenants: tenants.collect(), ..Self::without_tenants(ledger) }
+    }
+
+    pub(crate) fn without_tenants(ledger: &Ledger) -> Self {
         Self {
             settings: ledger.settings.clone(),
             classes: ledger.classes.iter().map(|(name, (class, _))| (name.clone(), class.clone())).collect(),
             pools: ledger.pools.iter().map(|pool| (pool.spec.name.clone(), pool.spec.clone())).collect(),
-            tenants: ledger
-                .tenants
-                .iter()
-                .flatten()
-                .map(|tenant| (tenant.spec.path.clone(), (tenant.spec.clone(), tenant.made)))
-                .collect(),
+            tenants: BTreeMap::new(),
         }
     }
 
@@ -150,7 +151,21 @@ fn problem(kind: &str, name: &impl std::fmt::Display, why: &str) -> Problem {
 impl Ledger {
     /// Asks for a change of configuration: all of it or nothing.
     pub fn configure(&self, _now: Time, changes: Vec<Change>) -> Result<Configured, Vec<Problem>> {
-        let mut draft = Draft::of(self);
+        // What nobody says, but what comes and goes by itself, is no reason to refuse it.
+        let shaped = changes.iter().any(|change| match change {
+            Change::Settings(_)
+            | Change::PutPool(_)
+            | Change::DeletePool(_)
+            | Change::PutClass(_)
+            | Change::DeleteClass(_)
+            | Change::PutTenant(_)
+            | Change::DeleteTenant { .. } => true,
+            Change::Capacity { .. } | Change::Pause { .. } | Change::Enforce { .. } => false,
+        });
+        let mut draft = match self.draft_of_some(&changes) {
+            Some(draft) if !shaped => draft,
+            _ => Draft::of(self),
+        };
         let mut problems = Vec::new();
         for change in &changes {
             if let Err(problem) = draft.apply(change, |path| !self.is_empty_tenant(path)) {
@@ -165,17 +180,6 @@ impl Ledger {
             }
         }
         let mut check = Check { draft: &draft, problems, warnings: Vec::new() };
-        // What nobody says, but what comes and goes by itself, is no reason to refuse it.
-        let shaped = changes.iter().any(|change| match change {
-            Change::Settings(_)
-            | Change::PutPool(_)
-            | Change::DeletePool(_)
-            | Change::PutClass(_)
-            | Change::DeleteClass(_)
-            | Change::PutTenant(_)
-            | Change::DeleteTenant { .. } => true,
-            Change::Capacity { .. } | Change::Pause { .. } | Change::Enforce { .. } => false,
-        });
         check.sizes();
         if shaped {
             check.all();

@@ -9,6 +9,9 @@
 //!
 //! There is no I/O, clock, randomness, async, logging or serialization here, and no float decides anything.
 
+mod adjust;
+#[cfg(debug_assertions)]
+mod agree;
 mod amount;
 mod asks;
 mod audit;

@@ -580,8 +580,14 @@ impl PoolState {
         ask
     }
 
+    /// The places of resources that the configuration names.
+    pub(crate) fn configured(&self) -> impl Iterator<Item = Slot> + '_ {
+        let known = (0..).zip(&self.known);
+        known.filter(|(_, known)| known.as_ref().is_some_and(|known| known.configured)).map(|(slot, _)| slot)
+    }
+
     /// Gives a place to a resource that was not known.
-    fn know(&mut self, name: Resource) {
+    pub(crate) fn know(&mut self, name: Resource) {
         let known =
             Known { name: name.clone(), capacity: None, stored: false, configured: false, named: 0, awaited: 0 };
         let slot = match self.known.iter().position(Option::is_none) {
@@ -604,10 +610,23 @@ impl PoolState {
             let Some(known) = &mut self.known[usize::from(*slot)] else { continue };
             known.named -= 1;
             if known.named == 0 && !known.configured {
-                self.known[usize::from(*slot)] = None;
-                self.slots.retain(|(_, other)| other != slot);
+                self.unknow(*slot);
             }
         }
+    }
+
+    /// What nothing names any more is forgotten.
+    pub(crate) fn forget_unnamed(&mut self) {
+        for slot in 0..self.known.len() as Slot {
+            if self.known(slot).is_some_and(|known| known.named == 0 && !known.configured) {
+                self.unknow(slot);
+            }
+        }
+    }
+
+    fn unknow(&mut self, slot: Slot) {
+        self.known[usize::from(slot)] = None;
+        self.slots.retain(|(_, other)| *other != slot);
     }
 
     /// Counts what a ticket asks for, or takes it away with a negative sign. `ask` is of its least.

@@ -116,6 +116,12 @@ impl RateState {
         Self { taken: taken.unwrap_or_default(), ..Self::new(spec) }
     }
 
+    /// What is taken is told as of now, as it is where the rate is put anew: so that it does not matter which way a change
+    /// of configuration took.
+    pub(crate) fn retell(&mut self, now: Time) {
+        self.taken = self.taken.of_another(now, &self.spec, &self.spec);
+    }
+
     /// Where it does not let so much pass: from when it does, and how much of it is used.
     pub(crate) fn refuses(&self, now: Time, amount: Amount) -> Option<(Time, Amount)> {
         let Self { spec, taken, .. } = self;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::{Change, Pool};
+use crate::config::{Change, Class, Pool, Settings};
 use crate::configure::Draft;
 use crate::ledger::{Ledger, TenantIndex, Timer};
 use crate::name::{Name, Resource, TenantPath};
@@ -14,6 +14,21 @@ use crate::tree::Ground;
 
 impl Ledger {
     pub(crate) fn reconfigure(&mut self, now: Time, changes: &[Change]) {
+        #[cfg(debug_assertions)]
+        let before = self.is_small().then(|| self.clone());
+        if !self.adjust(now, changes) {
+            self.reconfigure_whole(now, changes);
+            return;
+        }
+        #[cfg(debug_assertions)]
+        if let Some(mut long) = before {
+            long.reconfigure_whole(now, changes);
+            self.assert_same_trees(&long);
+        }
+    }
+
+    /// The long way: whatever changes.
+    fn reconfigure_whole(&mut self, now: Time, changes: &[Change]) {
         let mut draft = Draft::of(self);
         for change in changes {
             let holding: BTreeSet<TenantPath> = match change {
@@ -25,18 +40,7 @@ impl Ledger {
             self.revise(change);
         }
         draft.rate_members();
-        self.settings = draft.settings;
-        let old: BTreeMap<Name, u64> = self.classes.iter().map(|(name, (_, at))| (name.clone(), *at)).collect();
-        self.classes = draft
-            .classes
-            .into_iter()
-            .map(|(name, class)| {
-                let same = |change: &Change| matches!(change, Change::PutClass(put) if put.name == name);
-                let revision =
-                    if changes.iter().any(same) { self.posted } else { old.get(&name).copied().unwrap_or(0) };
-                (name, (class, revision))
-            })
-            .collect();
+        self.take_settings(draft.settings, draft.classes, changes);
         let gone: Vec<TenantPath> =
             self.by_path.keys().filter(|path| !draft.tenants.contains_key(*path)).cloned().collect();
         for path in gone {
@@ -61,6 +65,21 @@ impl Ledger {
         self.rebuild(now, draft.pools.into_values().collect());
     }
 
+    /// Takes the settings and the classes; those that were put are revised.
+    pub(crate) fn take_settings(&mut self, settings: Settings, classes: BTreeMap<Name, Class>, changes: &[Change]) {
+        self.settings = settings;
+        let old: BTreeMap<Name, u64> = self.classes.iter().map(|(name, (_, at))| (name.clone(), *at)).collect();
+        self.classes = classes
+            .into_iter()
+            .map(|(name, class)| {
+                let same = |change: &Change| matches!(change, Change::PutClass(put) if put.name == name);
+                let revision =
+                    if changes.iter().any(same) { self.posted } else { old.get(&name).copied().unwrap_or(0) };
+                (name, (class, revision))
+            })
+            .collect();
+    }
+
     /// Removes a tenant and all under it, none of which holds anything.
     pub(crate) fn remove_tenants(&mut self, now: Time, path: &TenantPath) {
         let gone: Vec<TenantPath> = self.by_path.keys().filter(|other| path.covers(other.as_str())).cloned().collect();
@@ -72,7 +91,7 @@ impl Ledger {
         self.rebuild(now, self.pools.iter().map(|pool| pool.spec.clone()).collect());
     }
 
-    fn revise(&mut self, change: &Change) {
+    pub(crate) fn revise(&mut self, change: &Change) {
         match change {
             Change::PutPool(Pool { name, .. })
             | Change::Capacity { pool: name, .. }

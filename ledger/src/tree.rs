@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::amount::Level;
 use crate::burst::BurstState;
-use crate::config::{Burst, Class, Enforce, Lifecycle, Lifecycles, Pool, Quota, Settings};
+use crate::config::{Burst, Class, Enforce, Lifecycle, Lifecycles, Pool, Quota, Settings, Tenant};
 use crate::found::layout_of;
-use crate::ledger::{TenantIndex, TenantState};
+use crate::ledger::{Map, TenantIndex, TenantState};
 use crate::name::{Name, Resource};
 use crate::pool::{Known, NO_LIMIT, Node, NodeId, PoolState, ROOT, Set, Slot};
 
@@ -61,6 +61,43 @@ impl<'a> Resolved<'a> {
     }
 }
 
+/// What nodes say of one resource; of those that are not named, nothing.
+type Said = Map<NodeId, i128>;
+
+/// What a node is told by the configuration, besides how much it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    weight: u32,
+    weightless: bool,
+    inactive: bool,
+    usable: bool,
+    budgeted: bool,
+    rated: bool,
+    burst: Option<Burst>,
+    bounded: bool,
+    enforce: Option<Enforce>,
+    max_priority: i32,
+    made: bool,
+}
+
+impl Told {
+    /// What the child is told that stands for an inner tenant's own requests.
+    pub(crate) fn for_own(self) -> Self {
+        Self { weight: Tenant::WEIGHT_ONE, burst: None, ..self }
+    }
+}
+
+impl Node {
+    pub(crate) fn take(&mut self, told: Told) {
+        let Told { weight, weightless, inactive, usable, budgeted, rated, burst, bounded, enforce, max_priority, made } =
+            told;
+        (self.weight, self.weightless, self.max_priority) = (weight, weightless, max_priority);
+        (self.inactive, self.usable, self.made) = (inactive, usable, made);
+        (self.budgeted, self.rated) = (budgeted, rated);
+        (self.burst, self.bounded, self.enforce) = (burst, bounded, enforce);
+    }
+}
+
 /// What a pool's tree is made of.
 pub(crate) struct Ground<'a> {
     pub(crate) settings: &'a Settings,
@@ -82,21 +119,33 @@ impl Ground<'_> {
         Resolved::new(self.tenant(index).spec.quota(pool), self.classes)
     }
 
-    fn stored(&self, resource: &str) -> bool {
+    pub(crate) fn stored(&self, resource: &str) -> bool {
         self.settings.storage_resources.iter().any(|name| name.as_str() == resource)
+    }
+
+    /// The resources that the configuration names in a pool.
+    pub(crate) fn configured_names(&self, spec: &Pool) -> BTreeSet<Resource> {
+        let mut names = BTreeSet::new();
+        let mut add = |name: &Resource| {
+            if !names.contains(name) {
+                names.insert(name.clone());
+            }
+        };
+        spec.capacity.iter().chain(spec.implied.iter()).for_each(|(name, _)| add(name));
+        for Tenant { quotas, budgets, .. } in self.tenants.iter().flatten().map(|tenant| &tenant.spec) {
+            let quota = quotas.iter().find(|(pool, _)| *pool == spec.name).map(|(_, quota)| quota);
+            Resolved::new(quota, self.classes).names().for_each(&mut add);
+            budgets.iter().for_each(|budget| add(&budget.resource));
+        }
+        let tenants = self.tenants.iter().flatten();
+        tenants.flat_map(|tenant| tenant.spec.rates()).for_each(|rate| add(&rate.resource));
+        names
     }
 
     /// The pool's tree without a lease, a ticket or a claim; `named` are resources that leases and tickets name.
     pub(crate) fn grow(&self, spec: Pool, named: &BTreeSet<Resource>) -> PoolState {
         let mut names: BTreeSet<Resource> = named.clone();
-        let mut configured: BTreeSet<Resource> = BTreeSet::new();
-        configured.extend(spec.capacity.iter().map(|(name, _)| name.clone()));
-        configured.extend(spec.implied.iter().map(|(name, _)| name.clone()));
-        for index in self.order {
-            configured.extend(self.quota(*index, spec.name.as_str()).names().cloned());
-            configured.extend(self.tenant(*index).spec.budgets.iter().map(|budget| budget.resource.clone()));
-            configured.extend(self.tenant(*index).spec.rates().map(|rate| rate.resource.clone()));
-        }
+        let configured = self.configured_names(&spec);
         names.extend(configured.iter().cloned());
         let known: Vec<_> = names
             .iter()
@@ -147,45 +196,47 @@ impl Ground<'_> {
     /// Adds the node of a tenant whose parent's is there.
     pub(crate) fn plant(&self, pool: &mut PoolState, index: TenantIndex) -> NodeId {
         let tenant = self.tenant(index);
-        let quota = self.quota(index, pool.spec.name.as_str());
         let parent = tenant.parent.and_then(|parent| pool.of_tenant[parent as usize]).unwrap_or(ROOT);
-        let above = pool.node(parent);
+        let told = self.told(pool.node(parent), index, &pool.spec.name);
         let mut node = Node::new(parent, tenant.spec.path.clone(), false);
         node.tenant = Some(index);
-        node.weight = tenant.spec.weight;
-        node.weightless = above.weightless || node.weight == 0;
-        node.inactive = above.inactive || tenant.spec.draining || tenant.spec.lifecycle == Lifecycle::Archived;
-        node.usable = above.usable || tenant.spec.quota(pool.spec.name.as_str()).is_some();
-        node.budgeted = above.budgeted || !tenant.budgets.is_empty();
-        node.rated = above.rated || !tenant.rates.is_empty();
-        node.burst = quota.burst();
-        node.bounded = above.bounded || node.burst.is_some();
-        node.enforce = quota.enforce().or(above.enforce);
-        node.max_priority = tenant.spec.max_priority.map_or(above.max_priority, |most| most.min(above.max_priority));
         node.serial = tenant.serial;
-        node.made = above.made || tenant.made;
+        node.take(told);
         let id = self.attach(pool, parent, node);
         if pool.of_tenant.len() <= index as usize {
             pool.of_tenant.resize(index as usize + 1, None);
         }
         pool.of_tenant[index as usize] = Some(id);
         if tenant.spec.members.is_some() || tenant.children > 0 {
-            let above = pool.node(id);
             let mut own = Node::new(id, tenant.spec.path.clone(), true);
             own.tenant = Some(index);
             own.serial = tenant.serial;
-            own.weightless = above.weightless;
-            own.inactive = above.inactive;
-            own.usable = above.usable;
-            own.budgeted = above.budgeted;
-            own.rated = above.rated;
-            own.bounded = above.bounded;
-            own.enforce = above.enforce;
-            (own.max_priority, own.made) = (above.max_priority, above.made);
+            own.take(told.for_own());
             pool.nodes[id as usize].own_child = self.attach(pool, id, own);
         }
         pool.pass_layout(id, true);
         id
+    }
+
+    /// What a tenant's node is told, under another.
+    pub(crate) fn told(&self, above: &Node, index: TenantIndex, pool: &Name) -> Told {
+        let tenant = self.tenant(index);
+        let quota = self.quota(index, pool.as_str());
+        let spec = &tenant.spec;
+        let burst = quota.burst();
+        Told {
+            weight: spec.weight,
+            weightless: above.weightless || spec.weight == 0,
+            inactive: above.inactive || spec.draining || spec.lifecycle == Lifecycle::Archived,
+            usable: above.usable || spec.quota(pool.as_str()).is_some(),
+            budgeted: above.budgeted || !tenant.budgets.is_empty(),
+            rated: above.rated || !tenant.rates.is_empty(),
+            burst,
+            bounded: above.bounded || burst.is_some(),
+            enforce: quota.enforce().or(above.enforce),
+            max_priority: spec.max_priority.map_or(above.max_priority, |most| most.min(above.max_priority)),
+            made: above.made || tenant.made,
+        }
     }
 
     fn attach(&self, pool: &mut PoolState, parent: NodeId, node: Node) -> NodeId {
@@ -209,22 +260,22 @@ impl Ground<'_> {
         id
     }
 
-    /// What a node says of a resource, before any lifecycle: configured, else the sum of its children's.
-    fn configured(&self, pool: &PoolState, node: NodeId, resource: &str, capacity: i64) -> i128 {
+    /// What the nodes under one say of a resource, before any lifecycle: configured, else the sum of their children's.
+    /// Says what that one says.
+    fn hear(&self, pool: &PoolState, node: NodeId, resource: &str, capacity: i64, said: &mut Said) -> i128 {
         let here = pool.node(node);
-        let said = here
-            .tenant
-            .filter(|_| !here.own)
-            .and_then(|index| self.quota(index, pool.spec.name.as_str()).guaranteed(resource));
-        match said {
-            Some(level) => i128::from(level.of(capacity.unsigned_abs())),
-            None => here
-                .children
-                .iter()
-                .filter(|child| !pool.node(**child).own && !self.made(pool, **child))
-                .map(|child| self.configured(pool, *child, resource, capacity))
-                .sum(),
+        let mut sum = 0;
+        for child in here.children.iter().filter(|child| !pool.node(**child).own) {
+            let says = self.hear(pool, *child, resource, capacity, said);
+            sum += if self.made(pool, *child) { 0 } else { says };
         }
+        let quota = here.tenant.filter(|_| !here.own).map(|index| self.quota(index, pool.spec.name.as_str()));
+        let level = quota.and_then(|quota| quota.guaranteed(resource));
+        let says = level.map_or(sum, |level| level.of(capacity.unsigned_abs()).into());
+        if says != 0 {
+            said.insert(node, says);
+        }
+        says
     }
 
     /// Whether a node is a member's, made on first use.
@@ -242,8 +293,19 @@ impl Ground<'_> {
         pool.rebase(from);
     }
 
-    fn level_one(&self, pool: &mut PoolState, from: NodeId, slot: Slot) {
-        let Some(Known { name, capacity, stored, .. }) = pool.known(slot).cloned() else { return };
+    /// The same of one resource.
+    pub(crate) fn level_one(&self, pool: &mut PoolState, from: NodeId, slot: Slot) {
+        let Some(known) = pool.known(slot).cloned() else { return };
+        let mut said = Said::default();
+        if let Some(capacity) = known.capacity {
+            self.hear(pool, from, known.name.as_str(), capacity, &mut said);
+        }
+        self.level_below(pool, from, slot, &known, &said);
+    }
+
+    fn level_below(&self, pool: &mut PoolState, from: NodeId, slot: Slot, known: &Known, heard: &Said) {
+        let Known { name, capacity, stored, .. } = known;
+        let (capacity, stored) = (*capacity, *stored);
         if from == ROOT {
             let unavailable = pool.spec.unavailable.get(name.as_str()).unwrap_or(0) as i64;
             let (guarantee, limit) = match capacity {
@@ -262,10 +324,7 @@ impl Ground<'_> {
         for child in &children {
             let here = pool.node(*child);
             let Some(index) = here.tenant.filter(|_| !here.own) else { continue };
-            let said = match capacity {
-                Some(capacity) => self.configured(pool, *child, name.as_str(), capacity),
-                None => 0,
-            };
+            let said = heard.get(child).copied().unwrap_or(0);
             wants.push((*child, said, scale(said, part(index, &self.settings.lifecycles))));
         }
         let effective = apportion(&wants.iter().map(|(_, _, want)| *want).collect::<Vec<_>>(), has);
@@ -295,7 +354,7 @@ impl Ground<'_> {
                 // The shared pool: what the inner tenant has beyond its children.
                 pool.set_level(*child, slot, (has - given).max(0) as i64, NO_LIMIT, 0);
             } else if !pool.node(*child).children.is_empty() {
-                self.level_one(pool, *child, slot);
+                self.level_below(pool, *child, slot, known, heard);
             }
         }
     }
