@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use crate::pool::{Ask, Slot};
+use crate::ask::Ask;
+use crate::pool::Slot;
 
 /// So many are kept, each in the one place where it can be.
 const KEPT: usize = 64;

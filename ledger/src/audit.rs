@@ -1,9 +1,11 @@
 //! Invariants, as plain functions: used by tests, the simulator and the running server alike.
 
+use crate::ask::Ask;
 use crate::decision::Violation;
 use crate::dispatch::Asker;
 use crate::ledger::{Ledger, PoolIndex, TicketRecord};
-use crate::pool::{Ask, Counters, Leaf, NodeId, PoolState, ROOT, Set, Slot, Tally};
+use crate::node::Tally;
+use crate::pool::{Counters, Leaf, NodeId, PoolState, ROOT, Set, Slot};
 use crate::request::Id;
 use crate::time::Time;
 
@@ -362,7 +364,7 @@ mod tests {
         let mut ledger = ledger();
         let id = ledger.leases.keys().next().expect("a lease");
         let lease = ledger.leases.get_mut(&id).expect("a lease");
-        lease.ask = crate::pool::Ask([(Slot::MAX, 1)].into());
+        lease.ask = crate::ask::Ask([(Slot::MAX, 1)].into());
         assert!(ledger.audit_pool("default").iter().any(|one| one.what.contains("does not count resource 65535")));
         assert_eq!(ledger.audit_pool("another"), []);
     }

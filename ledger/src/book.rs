@@ -14,10 +14,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use foldhash::fast::FixedState;
 
+use crate::ask::Ask;
 use crate::ids::IdMap;
 use crate::ledger::LeaseRecord;
+use crate::node::Node;
 use crate::page::{Line, Page};
-use crate::pool::{Ask, Node, NodeId, PoolState, ROOT, Slot};
+use crate::pool::{NodeId, PoolState, ROOT, Slot};
 use crate::reclaim::{Claim, ClaimKey};
 
 /// A resource at a node.

@@ -3,12 +3,14 @@
 //! Every change passes the nodes of one path, and each is told that it changed ([`Node::change`]): by that alone is known
 //! what must be asked again.
 
+use crate::ask::Ask;
 use crate::average::Average;
 use crate::book::Book;
 use crate::bundle::{Bundles, WIDE};
 use crate::burst::BurstState;
 use crate::hold::Hold;
-use crate::pool::{Ask, CLIMB, Cell, Node, NodeId, PoolState, ROOT, Set, Slot};
+use crate::node::{Cell, Node};
+use crate::pool::{CLIMB, NodeId, PoolState, ROOT, Set, Slot};
 use crate::queue::{Queue, Shapes};
 use crate::request::Id;
 use crate::time::Time;

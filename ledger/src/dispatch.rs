@@ -5,11 +5,13 @@ use std::ops::{ControlFlow, Range};
 
 use foldhash::fast::FixedState;
 
+use crate::ask::Ask;
 use crate::bundle::Bundles;
 use crate::config::{Lifecycle, OnExceed, Order};
 use crate::entry::Entry;
 use crate::ledger::{Ledger, PoolIndex, TicketRecord};
-use crate::pool::{Ask, Counters, Effect, Empty, Leaf, Node, NodeId, PoolState, ROOT, Set, Slot, UNMADE};
+use crate::node::Node;
+use crate::pool::{Counters, Effect, Empty, Leaf, NodeId, PoolState, ROOT, Set, Slot, UNMADE};
 use crate::queue::{Line, Shape, TicketKey};
 use crate::rated::Exceeded;
 use crate::reclaim::{ClaimKey, Plan};
@@ -223,7 +225,7 @@ impl Ledger {
                 Some(claim) => self.earlier_claims_against(at, asker, claim),
             };
             if let Some((node, slot)) = against {
-                let cell = if node == UNMADE { &crate::pool::Cell::EMPTY } else { pool.node(node).cell(slot) };
+                let cell = if node == UNMADE { &crate::node::Cell::EMPTY } else { pool.node(node).cell(slot) };
                 let used = if node == UNMADE {
                     0
                 } else {

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::ask::Ask;
 use crate::bundle::{Bundle, Bundles};
 use crate::config::Order;
 use crate::entry::{Entry, Place};
 use crate::ledger::{Ledger, Map, PoolIndex};
-use crate::pool::{Ask, Leaf, NodeId, PoolState, ROOT, Set, Slot};
+use crate::pool::{Leaf, NodeId, PoolState, ROOT, Set, Slot};
 use crate::queue::{Line, Shape};
 use crate::request::Id;
 use crate::time::Time;

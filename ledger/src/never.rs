@@ -3,10 +3,11 @@
 use std::ops::ControlFlow;
 
 use crate::amount::Amount;
+use crate::ask::Ask;
 use crate::dispatch::Finding;
 use crate::ledger::{Ledger, PoolIndex};
 use crate::name::Name;
-use crate::pool::{Ask, Empty, Leaf, NodeId, ROOT, Slot, UNMADE};
+use crate::pool::{Empty, Leaf, NodeId, ROOT, Slot, UNMADE};
 use crate::request::ReasonCode;
 use crate::tree::Resolved;
 

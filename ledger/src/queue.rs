@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::pool::Ask;
+use crate::ask::Ask;
 use crate::request::Id;
 use crate::time::{Time, nanos_of};
 

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::amount::Amount;
+use crate::ask::Ask;
 use crate::config::{OnExceed, Rate};
 use crate::decision::Violation;
 use crate::dispatch::Finding;
 use crate::hit::Hit;
 use crate::ledger::{Ledger, PoolIndex, TenantIndex, TicketRecord};
 use crate::name::Resource;
-use crate::pool::{Ask, Leaf, NodeId, UNMADE};
+use crate::pool::{Leaf, NodeId, UNMADE};
 use crate::rate::RateState;
 use crate::request::ReasonCode;
 use crate::time::Time;

@@ -6,11 +6,13 @@ use std::ops::ControlFlow;
 
 use foldhash::fast::FixedState;
 
+use crate::ask::Ask;
 use crate::book::Book;
 use crate::dispatch::Asker;
 use crate::entry::{Entry, Guarantee, Place, Victim};
 use crate::ledger::{Ledger, PoolIndex};
-use crate::pool::{Ask, Counters, Effect, Leaf, NodeId, PoolState, ROOT, Set, Slot, Tally};
+use crate::node::Tally;
+use crate::pool::{Counters, Effect, Leaf, NodeId, PoolState, ROOT, Set, Slot};
 use crate::request::Id;
 use crate::share::Share;
 use crate::time::Time;

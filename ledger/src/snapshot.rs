@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use crate::amount::Amounts;
+use crate::ask::Ask;
 use crate::average::Average;
 use crate::burst::BurstState;
+use crate::claim::take_claim;
 use crate::config::{Class, Pool, Settings, Tenant};
 use crate::entry::{Guarantee, Place};
 use crate::hold::Hold;
 use crate::ledger::{LeaseRecord, Ledger, TicketRecord, Timer};
 use crate::name::{Name, Resource};
-use crate::pool::{Ask, NodeId, PoolState, Slot};
-use crate::post::take_claim;
+use crate::pool::{NodeId, PoolState, Slot};
 use crate::queue::{Shape, TicketKey};
 use crate::rate::Taken;
 use crate::reclaim::{Claim, ClaimKey};

@@ -8,7 +8,8 @@ use crate::config::{Burst, Class, Enforce, Lifecycle, Lifecycles, Pool, Quota, S
 use crate::found::layout_of;
 use crate::ledger::{Map, TenantIndex, TenantState};
 use crate::name::{Name, Resource};
-use crate::pool::{Known, NO_LIMIT, Node, NodeId, PoolState, ROOT, Set, Slot};
+use crate::node::Node;
+use crate::pool::{Known, NO_LIMIT, NodeId, PoolState, ROOT, Set, Slot};
 
 /// A quota with its class filled in.
 #[derive(Clone, Copy, Debug, Default)]
