@@ -5,6 +5,7 @@
 //! a clock that jumps from instant to instant, and after every instant the ledger's invariants are checked.
 
 mod cell;
+mod expect;
 mod file;
 pub(crate) mod garbled;
 mod hit;

@@ -9,7 +9,8 @@ use headgate_ledger::{
 };
 
 use super::cell::{Turn, VirtualCell};
-use super::file::{Acquire, Action, BudgetExpect, ErrorWord, Expect, LeaseWord, OUTCOMES, RateExpect, Scenario, Step};
+use super::expect::{BudgetExpect, ErrorWord, Expect, LeaseWord, RateExpect};
+use super::file::{Acquire, Action, OUTCOMES, Scenario, Step};
 use super::hit::Hits;
 use super::report::{Failure, Mismatch};
 use crate::config::{PoolShape, Problem, TenantChange, Text, format_amount, format_span, parse_amount};
