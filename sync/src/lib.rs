@@ -9,5 +9,5 @@ mod atomics;
 mod mirror;
 mod sequence;
 
-pub use mirror::{Hidden, Mirror, Reading};
+pub use mirror::{Mirror, PATIENCE, Reading};
 pub use sequence::{Interrupted, Reach, Sequence};

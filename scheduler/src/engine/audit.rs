@@ -18,16 +18,16 @@ const SAID_MAX: usize = 10;
 /// Tickets that are looked at in one reading: each is asked as when it is dispatched, which takes microseconds.
 const TICKETS_AT_ONCE: usize = 64;
 
-/// Looks at what readers see, in many short readings, as the publisher waits for whoever reads: the counters of a pool in
+/// Looks at what readers see, in many readings, as the publisher waits for whoever reads: the counters of a pool in a long
 /// one, for they must be of one moment, and then tickets, some at a time. Nothing is copied. What is broken stays so, and
 /// is found in whichever reading it falls.
 pub(super) fn of_published(cell: &Cell) -> Vec<Violation> {
     let pools: Vec<Name> = cell.mirror.read().ledger.pools().map(|pool| pool.name.clone()).collect();
     let mut violations = Vec::new();
     for pool in &pools {
-        violations.extend(cell.mirror.read().ledger.audit_pool(pool.as_str()));
+        violations.extend(cell.mirror.read_long().ledger.audit_pool(pool.as_str()));
     }
-    let tickets = cell.mirror.read().ledger.ticket_ids();
+    let tickets = cell.mirror.read_long().ledger.ticket_ids();
     for some in tickets.chunks(TICKETS_AT_ONCE) {
         let shown = cell.mirror.read();
         violations.extend(shown.ledger.audit_tickets(shown.time, some));

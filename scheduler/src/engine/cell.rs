@@ -29,6 +29,7 @@ use super::log::{Batch, Log};
 use super::metrics::Metrics;
 use super::places::Places;
 use super::settings::{Durability, EngineSettings};
+use super::view::View;
 use super::writer::{Standing, Writer};
 use crate::persist::Origin;
 
@@ -36,10 +37,6 @@ use crate::persist::Origin;
 const RETRY_DOWN: Duration = Duration::from_secs(1);
 /// When to ask again while the store does not keep up: a few commits later.
 const RETRY_BUSY: Duration = Duration::from_millis(100);
-
-/// Records that readers may be behind. They are a batch or two behind; only a reader who never leaves could make it more,
-/// and memory must hold them.
-const UNPUBLISHED_MAX: u64 = 262_144;
 
 /// What readers see.
 pub(super) struct Shown {
@@ -101,8 +98,7 @@ impl Cell {
         metrics: Arc<Metrics>,
     ) -> Self {
         let Beginning { ledger, posted, time, ledger_origin } = beginning;
-        let shown = |ledger| Shown { ledger, sequence: posted, time };
-        let mirror = Mirror::new(shown(ledger.clone()), shown(ledger.clone()));
+        let mirror = Mirror::new(Shown { ledger: ledger.clone(), sequence: posted, time });
         let log = match settings.durability {
             Durability::Journaled | Durability::Relaxed => Log::new(posted),
             Durability::Forgotten => Log::forgotten(posted),
@@ -198,7 +194,9 @@ impl Cell {
             }
         }
         let unpublished = writer.log.posted.saturating_sub(self.published.reached());
-        if writer.log.unjournaled >= self.settings.journal_buffer_bytes_max || unpublished >= UNPUBLISHED_MAX {
+        if writer.log.unjournaled >= self.settings.journal_buffer_bytes_max
+            || unpublished >= self.settings.unpublished_max
+        {
             self.metrics.shed.increment();
             let why = Outage::Overloaded { cell: self.name.clone() };
             return Err(EngineError::Unavailable { why, retry_after: RETRY_BUSY });
@@ -209,12 +207,17 @@ impl Cell {
     /// Waits until what was decided up to `sequence` may be told.
     pub(super) async fn answerable(&self, sequence: u64) -> Result<(), EngineError> {
         match self.settings.durability {
-            Durability::Relaxed | Durability::Forgotten => Ok(()),
+            Durability::Relaxed | Durability::Forgotten => {}
             Durability::Journaled => match self.durable.reach(sequence).await {
-                Ok(()) => Ok(()),
-                Err(headgate_sync::Interrupted) => Err(self.outage()),
+                Ok(()) => {}
+                Err(headgate_sync::Interrupted) => return Err(self.outage()),
             },
         }
+        // Where the publisher lags, callers go on as fast as it does, and need not be turned away. Where it is gone,
+        // nobody waits for it.
+        let lag = self.settings.unpublished_max / 4;
+        let _ = self.published.reach(sequence.saturating_sub(lag)).await;
+        Ok(())
     }
 
     /// Why nothing is answered just now.
@@ -244,6 +247,22 @@ impl Cell {
         }
         // While nothing can be published, what is published will do.
         let _ = self.published.reach(answered).await;
+    }
+
+    /// Looks at what is published, as soon as all that has been answered by now is. While the publisher is at something that
+    /// takes long, the thread has time for others.
+    pub(super) async fn look(&self) -> View<'_> {
+        loop {
+            self.fresh().await;
+            // Before the look: whatever keeps it out is published after this.
+            let published = self.published.reached();
+            if let Some(view) = View::at_once(self) {
+                return view;
+            }
+            if self.published.reach(published + 1).await.is_err() {
+                return View::of(self);
+            }
+        }
     }
 
     /// Nothing more is decided: the server stops. What was decided is committed still, and answered.
@@ -322,7 +341,10 @@ impl Cell {
             let batches = writer.log.take_to_commit();
             if !batches.is_empty() {
                 drop(writer);
-                self.publish_ready.notify_one();
+                if self.settings.durability == Durability::Relaxed {
+                    // It is shown before it is durable.
+                    self.publish_ready.notify_one();
+                }
                 return Taken::Batches(batches.into());
             }
             if matches!(writer.standing, Standing::Over(_)) {

@@ -1,7 +1,8 @@
 //! Who is told what: the recent events of a cell, and those who watch.
 //!
 //! One side tells, a batch at a time, of what is durable; it never waits for those who listen. Each of them has a queue
-//! of its own, which it is cut off from when it does not keep up. What was told lately is kept for those who resume.
+//! of its own, which it is cut off from when it does not keep up. What was told lately is kept for those who resume; where
+//! nobody has watched for as long as that goes back, there is nobody to resume, and nothing is told or kept.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -76,9 +77,11 @@ pub(super) struct Hub {
 
 #[derive(Debug)]
 struct Inner {
-    recent: VecDeque<Arc<Happened>>,
+    recent: VecDeque<Happened>,
     /// Events in `recent`.
     events: usize,
+    /// Events since anybody watched last.
+    unwatched: usize,
     /// All that happened after this number is in `recent`.
     floor: u64,
     watchers: HashMap<u64, Watcher>,
@@ -113,6 +116,7 @@ impl Hub {
         let inner = Inner {
             recent: VecDeque::new(),
             events: 0,
+            unwatched: 0,
             floor: told,
             watchers: HashMap::new(),
             next: 0,
@@ -134,7 +138,7 @@ impl Hub {
     pub(super) fn tell(&self, happened: Vec<Happened>, last: u64) -> u64 {
         let mut inner = self.inner.lock();
         let mut dropped = 0;
-        for happened in happened.into_iter().map(Arc::new) {
+        for happened in happened {
             dropped += inner.send(&happened);
             inner.keep(happened, self.events_max);
         }
@@ -143,11 +147,27 @@ impl Hub {
         dropped
     }
 
-    /// All up to this number has been told.
+    /// Whether what happens up to `last` is to be told. Where it is not, nobody can resume before it.
+    pub(super) fn notes(&self, last: u64) -> bool {
+        let mut inner = self.inner.lock();
+        let notes = !inner.watchers.is_empty() || inner.unwatched <= self.events_max;
+        if !notes {
+            (inner.recent, inner.events, inner.floor) = (VecDeque::new(), 0, last);
+        }
+        notes
+    }
+
+    /// Somebody is going to look, and then to listen to what happens after what it sees.
+    pub(super) fn expect(&self) {
+        self.inner.lock().unwatched = 0;
+    }
+
+    /// Whether anybody watches.
     pub(super) fn is_watched(&self) -> bool {
         !self.inner.lock().watchers.is_empty()
     }
 
+    /// All up to this number has been told.
     pub(super) fn told(&self) -> u64 {
         self.told.load(Ordering::Acquire)
     }
@@ -189,8 +209,9 @@ impl Hub {
 }
 
 impl Inner {
-    fn keep(&mut self, happened: Arc<Happened>, events_max: usize) {
+    fn keep(&mut self, happened: Happened, events_max: usize) {
         self.events += happened.events.len();
+        self.unwatched = if self.watchers.is_empty() { self.unwatched + happened.events.len() } else { 0 };
         self.recent.push_back(happened);
         while self.events > events_max
             && let Some(oldest) = self.recent.pop_front()
@@ -392,6 +413,38 @@ mod tests {
         let mut ahead = hub.listen(all(), 18, 18).expect("listening");
         hub.tell((17..=19).map(|sequence| happened(sequence, 1, "acme", "")).collect(), 19);
         assert_eq!(ahead.next().await.map(|happened| happened.sequence), Ok(19));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_can_resume_after_is_not_told() {
+        let hub = Arc::new(Hub::new(0, 3, 100));
+        let events = |sequences: std::ops::RangeInclusive<u64>| {
+            let last = *sequences.end();
+            hub.tell(sequences.map(|sequence| happened(sequence, 1, "acme", "")).collect(), last);
+        };
+        // At the start somebody may resume who watched before it.
+        assert!(hub.notes(1));
+        events(1..=4);
+        assert!(!hub.notes(9), "it would have been forgotten");
+        assert_eq!(hub.listen(all(), 8, 9).map(|_| ()), Err(TooLongAgo { oldest: 9 }));
+
+        hub.expect();
+        assert!(hub.notes(10));
+        let mut listening = hub.listen(all(), 9, 9).expect("listening");
+        events(10..=20);
+        assert!(hub.notes(20));
+        for sequence in 10..=20 {
+            assert_eq!(listening.next().await.map(|happened| happened.sequence), Ok(sequence));
+        }
+
+        drop(listening);
+        events(21..=23);
+        assert!(hub.notes(23));
+        let mut resumed = hub.listen(all(), 20, 23).expect("listening");
+        assert_eq!(resumed.next().await.map(|happened| happened.sequence), Ok(21));
+        drop(resumed);
+        events(24..=27);
+        assert!(!hub.notes(27));
     }
 
     #[tokio::test]

@@ -10,12 +10,18 @@ use crate::persist::{Record, What};
 /// Records that are shown together when nobody waits to see them: a tenth of a millisecond's work.
 const MUCH: usize = 256;
 
+/// Records that are shown in one portion, at least: readers wait for some tens of microseconds. Fewer would cost the
+/// publisher more waiting for readers than work.
+const PORTION: usize = 32;
+
 /// Records that were posted one after another, cut off together.
 #[derive(Debug)]
 pub(super) struct Batch {
     /// The number of the first.
     pub(super) first: u64,
     pub(super) records: Vec<Record>,
+    /// Where its portions end, the last with the batch.
+    ends: Vec<usize>,
     /// About how many bytes they have in the journal.
     pub(super) bytes: usize,
 }
@@ -30,6 +36,13 @@ impl Batch {
     pub(super) fn numbered(&self) -> impl Iterator<Item = (u64, &Record)> {
         (self.first..).zip(&self.records)
     }
+
+    /// The records in the portions in which they are shown, each with the number of its first: what follows from an entry
+    /// at once is in one with it.
+    pub(super) fn portions(&self) -> impl Iterator<Item = (u64, &[Record])> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| (self.first + start as u64, &self.records[start..*end]))
+    }
 }
 
 /// What has been posted and is on its way. It is behind the writer's lock.
@@ -39,6 +52,8 @@ pub(super) struct Log {
     pub(super) posted: u64,
     /// Posted since the last cut.
     open: Vec<Record>,
+    /// Where portions of it end.
+    ends: Vec<usize>,
     open_bytes: usize,
     to_commit: VecDeque<Arc<Batch>>,
     to_publish: VecDeque<Arc<Batch>>,
@@ -90,17 +105,28 @@ impl Log {
         self.open.len() >= MUCH
     }
 
-    /// Sends what was posted since the last cut on its way.
+    /// All that follows at once from what was posted so far has been posted: readers may see it without what comes next.
+    pub(super) fn settled(&mut self) {
+        if self.open.len() >= self.ends.last().unwrap_or(&0) + PORTION {
+            self.ends.push(self.open.len());
+        }
+    }
+
+    /// Sends what was posted since the last cut on its way. What was posted is settled.
     pub(super) fn cut(&mut self) {
         if self.open.is_empty() {
             return;
         }
+        if self.ends.last() != Some(&self.open.len()) {
+            self.ends.push(self.open.len());
+        }
+        let ends = std::mem::take(&mut self.ends);
         // As much room as this time was needed: the next cut is likely to be alike.
         let room = Vec::with_capacity(self.open.len());
         let records = std::mem::replace(&mut self.open, room);
         let bytes = std::mem::take(&mut self.open_bytes);
         let first = self.posted + 1 - records.len() as u64;
-        let batch = Arc::new(Batch { first, records, bytes });
+        let batch = Arc::new(Batch { first, records, ends, bytes });
         if !self.forgotten {
             self.to_commit.push_back(batch.clone());
         }
@@ -111,8 +137,10 @@ impl Log {
         std::mem::take(&mut self.to_commit)
     }
 
-    pub(super) fn take_to_publish(&mut self) -> Option<Arc<Batch>> {
-        self.to_publish.pop_front()
+    /// The next batch to be shown; where that is `when_durable`, none that the store has not got.
+    pub(super) fn take_to_publish(&mut self, when_durable: bool) -> Option<Arc<Batch>> {
+        let durable = self.durable;
+        self.to_publish.pop_front_if(|batch| !when_durable || batch.last() <= durable)
     }
 }
 
@@ -165,7 +193,7 @@ fn request_bytes(request: &Request) -> usize {
 mod tests {
     use headgate_ledger::{Entry, Id, Time};
 
-    use super::Log;
+    use super::{Log, PORTION};
     use crate::engine::caller::ledger_origin;
     use crate::persist::{Record, What};
 
@@ -187,10 +215,36 @@ mod tests {
         assert!(!log.is_open());
         let committed: Vec<_> = log.take_to_commit().iter().map(|batch| (batch.first, batch.last())).collect();
         assert_eq!(committed, [(11, 12), (13, 13)]);
-        let published = log.take_to_publish().expect("a batch");
+        assert!(log.take_to_publish(true).is_none());
+        log.durable = 12;
+        let published = log.take_to_publish(true).expect("a batch");
         assert_eq!(published.numbered().map(|(number, _)| number).collect::<Vec<_>>(), [11, 12]);
-        assert_eq!(log.take_to_publish().map(|batch| batch.first), Some(13));
-        assert_eq!((log.posted, log.take_to_publish().is_none()), (13, true));
+        assert!(log.take_to_publish(true).is_none());
+        assert_eq!(log.take_to_publish(false).map(|batch| batch.first), Some(13));
+        assert_eq!((log.posted, log.take_to_publish(false).is_none()), (13, true));
         assert!(log.unjournaled > 0 && log.unjournaled == log.since_mark);
+    }
+
+    #[test]
+    fn what_belongs_together_is_shown_together() {
+        let mut log = Log::new(0);
+        // As many of one entry each as make a portion, then one from which much follows, and a last one.
+        for steps in [vec![1; PORTION], vec![2 * PORTION], vec![1]].concat() {
+            (0..steps).for_each(|id| log.push(record(id as u64)));
+            log.settled();
+        }
+        log.cut();
+        let batch = log.take_to_publish(false).expect("a batch");
+        let portions: Vec<_> = batch.portions().map(|(first, records)| (first, records.len())).collect();
+        let first = |records: usize| records as u64 + 1;
+        assert_eq!(portions, [(first(0), PORTION), (first(PORTION), 2 * PORTION), (first(3 * PORTION), 1)]);
+        log.push(record(1));
+        log.settled();
+        log.cut();
+        let batch = log.take_to_publish(false).expect("a batch");
+        assert_eq!(
+            batch.portions().map(|(first, records)| (first, records.len())).collect::<Vec<_>>(),
+            [(first(3 * PORTION + 1), 1)]
+        );
     }
 }

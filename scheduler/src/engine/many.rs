@@ -12,7 +12,6 @@ use super::error::EngineError;
 use super::id::LeaseId;
 use super::operate::{self, Answer, Done, Operation, Step, Stepped, Target, Verb};
 use super::stands::Stands;
-use super::view::View;
 use super::{Each, Engine};
 
 /// What a cell is to do, each step with the operation that it is of.
@@ -113,8 +112,7 @@ impl Engine {
             };
             let Ok(cell) = self.home(&request.pool) else { continue };
             if caller.scope.covers(&request.tenant) {
-                cell.fresh().await;
-                let view = View::of(cell);
+                let view = cell.look().await;
                 result.explanation = view.explain(view.now(), request).ok().map(Box::new);
             }
         }
@@ -126,8 +124,7 @@ impl Engine {
             let Operation::Resize { explain: true, .. } = operation else { continue };
             for (id, answer) in &mut result.each {
                 let (Ok(answer), Some(cell)) = (answer, self.cells.get(&id.cell)) else { continue };
-                cell.fresh().await;
-                let view = View::of(cell);
+                let view = cell.look().await;
                 answer.explanation = view.explain_id(view.now(), id.number).map(Box::new);
             }
         }
@@ -153,11 +150,10 @@ impl Engine {
             if !gathered.answers().any(|answer| waiting(&answer)) {
                 continue;
             }
-            cell.fresh().await;
-            let view = View::of(cell);
+            let mut view = cell.look().await;
             for answer in gathered.answers().filter(waiting) {
                 let Some(Stands::Ticket { ticket, .. }) = &answer.stands else { continue };
-                if let Some(place) = cell.places.of(&view, &ticket.request.pool, ticket.id) {
+                if let Some(place) = cell.places.of(&mut view, &ticket.request.pool, ticket.id) {
                     (answer.position, answer.expected_wait) = (Some(place.position), place.wait);
                 }
             }

@@ -99,8 +99,7 @@ impl Engine {
         if !caller.scope.covers(&request.tenant) {
             return Err(EngineError::NoTenant(request.tenant.clone()));
         }
-        cell.fresh().await;
-        let view = View::of(cell);
+        let view = cell.look().await;
         let refused = |refusal| EngineError::from_refusal(refusal, &cell.name);
         let decision = view.admit(view.now(), &request).map_err(refused)?;
         let mut answer = Answer::decided(&cell.name, decision, None);
@@ -166,8 +165,7 @@ impl Engine {
     async fn find_homes(&self) {
         let mut homes = Homes::new();
         for cell in self.cells.values() {
-            cell.fresh().await;
-            homes.extend(View::of(cell).pools().map(|pool| (pool.name.clone(), cell.name.clone())));
+            homes.extend(cell.look().await.pools().map(|pool| (pool.name.clone(), cell.name.clone())));
         }
         self.homes.store(Arc::new(homes));
     }
@@ -199,16 +197,21 @@ impl Engine {
         self.cells.get(name).ok_or_else(|| EngineError::NoCell(name.clone()))
     }
 
-    /// Looks at a cell's ledger. It shows all that had been answered when this was called.
+    /// Looks at a cell's ledger, for as long as that takes. It shows all that had been answered when this was called.
     pub async fn read<R>(&self, cell: &Name, look: impl FnOnce(&View<'_>) -> R) -> Result<R, EngineError> {
         let cell = self.cell(cell)?;
         cell.fresh().await;
-        Ok(look(&View::of(cell)))
+        Ok(look(&View::long(cell)))
     }
 
-    /// Looks at a cell's ledger as it was published last, without waiting for anything.
+    /// Looks at a cell's ledger as it was published last, for a short while, and waits for no more than its publisher.
     pub fn peek<R>(&self, cell: &Name, look: impl FnOnce(&View<'_>) -> R) -> Result<R, EngineError> {
         Ok(look(&View::of(self.cell(cell)?)))
+    }
+
+    /// Looks through a cell's ledger as it was published last, for as long as that takes.
+    pub fn survey<R>(&self, cell: &Name, look: impl FnOnce(&View<'_>) -> R) -> Result<R, EngineError> {
+        Ok(look(&View::long(self.cell(cell)?)))
     }
 
     /// Where leases and tickets stand, in the order of the ids. What is not known, or may not be seen, is left out.
@@ -219,8 +222,7 @@ impl Engine {
             if mine.is_empty() {
                 continue;
             }
-            cell.fresh().await;
-            let view = View::of(cell);
+            let view = cell.look().await;
             for (place, id) in mine {
                 let stands = view.stands(id.number).filter(|stands| caller.scope.covers(stands.tenant()));
                 found.extend(stands.map(|stands| (place, id.clone(), stands)));
@@ -235,7 +237,7 @@ impl Engine {
         let mut found = Vec::new();
         for cell in self.cells.values() {
             cell.fresh().await;
-            let view = View::of(cell);
+            let view = View::long(cell);
             let held = view.held_by_holder(holder).into_iter().filter(|stands| caller.scope.covers(stands.tenant()));
             found.extend(held.map(|stands| (view.id(stands.id()), stands)));
         }
@@ -251,8 +253,7 @@ impl Engine {
     ) -> Result<(LeaseId, Stands), EngineError> {
         if caller.scope.covers(tenant) {
             for cell in self.cells.values() {
-                cell.fresh().await;
-                let view = View::of(cell);
+                let view = cell.look().await;
                 if let Some(stands) = view.find_request(tenant, request) {
                     return Ok((view.id(stands.id()), stands));
                 }

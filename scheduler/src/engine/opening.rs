@@ -147,6 +147,8 @@ fn begin(shared: &Shared, store: &dyn Store, name: &Name) -> Result<Begun, OpenE
     })
     .map_err(recovery_error)?;
     hub.tell(Vec::new(), recovered.sequence);
+    // Those who watched before the start.
+    hub.expect();
     let epoch = journal.epoch().next();
     journal.lead(epoch).map_err(store_error)?;
     shared.clock.raise(recovered.time);

@@ -43,11 +43,13 @@ struct Order {
 
 impl Places {
     /// A ticket's place; none where it does not wait.
-    pub(super) fn of(&self, view: &View<'_>, pool: &Name, ticket: Id) -> Option<Place> {
+    pub(super) fn of(&self, view: &mut View<'_>, pool: &Name, ticket: Id) -> Option<Place> {
         view.ticket(ticket)?;
         let mut pools = self.pools.lock();
         let fresh = |order: &Order| order.sequence == view.sequence() || order.found.elapsed() < order.took * WORTH;
-        if !pools.get(pool).is_some_and(fresh) {
+        let known = pools.get(pool).is_some_and(fresh);
+        if !known {
+            view.takes_long();
             pools.insert(pool.clone(), Order::of(view, pool));
         }
         let order = pools.get(pool)?;

@@ -5,23 +5,22 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use headgate_ledger::{Entry, Time};
+use headgate_ledger::{Entry, Lease, Ledger, Time};
 
 use super::cell::{Cell, Shown};
 use super::commit::is_mark;
-use super::events::{self, Event, EventKind, Happened};
+use super::events::{self, Happened};
 use super::fold::Fold;
 use super::log::Batch;
 use super::settings::Durability;
-use super::stands::Stands;
-use crate::persist::What;
+use crate::persist::{Record, What};
 
 /// For how long more may come together before it is shown, where nobody waits to see it.
 const GATHERED_FOR: Duration = Duration::from_millis(1);
 
 /// What there is for the publisher to do.
 enum Next {
-    /// A batch was cut.
+    /// A batch is to be shown.
     Batch(Arc<Batch>),
     /// All up to this number is durable.
     Durable(u64),
@@ -58,58 +57,29 @@ impl Publisher {
         Self { cell, folder, untold: Vec::new(), marked: None, folds: Vec::new() }
     }
 
-    /// Publishes until it is over. Journaled, a batch is prepared while the store takes it, and shown when it has.
+    /// Publishes until it is over.
     pub(super) fn run(mut self) {
-        let cell = self.cell.clone();
-        let _over = NothingIsPublished(cell.clone());
-        // Whether it waits until a batch is durable, before it shows it, and whether it tells of it only then.
-        let (waits, later) = match cell.settings.durability {
-            Durability::Journaled => (true, false),
-            Durability::Relaxed => (false, true),
-            Durability::Forgotten => (false, false),
-        };
-        let mut owed: Option<Arc<Batch>> = None;
-        'batches: loop {
-            // The copy that is hidden now lacks what was shown last.
-            let mut hidden = cell.mirror.hidden();
-            if let Some(batch) = owed.take() {
-                repeat(&mut hidden, &batch);
+        let _over = NothingIsPublished(self.cell.clone());
+        loop {
+            match self.next() {
+                Next::Batch(batch) => self.publish(&batch),
+                Next::Durable(last) => self.tell(last),
+                Next::Over => break,
             }
-            let batch = loop {
-                match self.next(!waits, later) {
-                    Next::Batch(batch) => break batch,
-                    Next::Durable(last) => self.tell(last),
-                    Next::Over => break 'batches,
-                }
-            };
-            self.post(&mut hidden, &batch);
-            if waits && !self.wait_until_durable(batch.last()) {
-                break;
-            }
-            if !waits && !later {
-                // It is as durable as it will ever be.
-                cell.durable.advance(batch.last());
-            }
-            hidden.show();
-            cell.published.advance(batch.last());
-            if !later {
-                self.tell(batch.last());
-            }
-            if batch.records.last().is_some_and(|record| is_mark(&record.what)) {
-                self.take_digest(batch.last());
-            }
-            owed = Some(batch);
         }
     }
 
-    /// What there is to do next. Where nobody waits for the store it `cuts` batches itself; what is told `later` is told when
-    /// it is durable.
-    fn next(&self, cuts: bool, later: bool) -> Next {
+    /// What there is to do next. Where nobody waits for the store it cuts batches itself.
+    fn next(&self) -> Next {
         let cell = &self.cell;
+        let durability = cell.settings.durability;
+        // Whether it shows what is durable only; and whether it tells of what was shown when that is durable.
+        let shows_later = durability == Durability::Journaled;
+        let tells_later = durability == Durability::Relaxed;
         // Where nobody waits, neither for the store nor to see it, more may come together first: to be woken for each
         // posting would cost as much as the posting.
         let until = Instant::now() + GATHERED_FOR;
-        let mut gathers = cuts && !later && !cell.hub.is_watched();
+        let mut gathers = durability == Durability::Forgotten && !cell.hub.is_watched();
         let mut writer = cell.writer.lock();
         loop {
             if gathers && writer.log.is_open() && !writer.log.is_much() && !writer.log.over {
@@ -121,17 +91,17 @@ impl Publisher {
                 writer.log.gathers = false;
                 continue;
             }
-            if cuts && writer.log.is_open() {
+            if !shows_later && writer.log.is_open() {
                 // Nobody waits for the store here. Marks are the committer's to set.
                 writer.log.cut();
-                if later {
+                if tells_later {
                     cell.commit_ready.notify_one();
                 }
             }
-            if let Some(batch) = writer.log.take_to_publish() {
+            if let Some(batch) = writer.log.take_to_publish(shows_later) {
                 return Next::Batch(batch);
             }
-            if later && writer.log.durable > cell.hub.told() {
+            if tells_later && writer.log.durable > cell.hub.told() {
                 return Next::Durable(writer.log.durable);
             }
             if writer.log.over {
@@ -141,30 +111,45 @@ impl Publisher {
         }
     }
 
-    /// Waits until the store has it; says whether it has.
-    fn wait_until_durable(&self, last: u64) -> bool {
-        let mut writer = self.cell.writer.lock();
-        loop {
-            if writer.log.durable >= last {
-                return true;
+    /// Shows a batch, a portion at a time, and tells of it as far as that may be.
+    fn publish(&mut self, batch: &Batch) {
+        let cell = self.cell.clone();
+        let durability = cell.settings.durability;
+        for (first, records) in batch.portions() {
+            let last = first + records.len() as u64 - 1;
+            cell.mirror.change(|shown| {
+                // While nobody sees it: who is to be told of what comes after what it sees has said so before it looks.
+                let noted = cell.hub.notes(last);
+                self.post(shown, first, records, noted);
+            });
+            if durability == Durability::Forgotten {
+                // It is as durable as it will ever be.
+                cell.durable.advance(last);
             }
-            if writer.log.over {
-                return false;
+            cell.published.advance(last);
+            if durability != Durability::Relaxed {
+                self.tell(last);
             }
-            self.cell.publish_ready.wait(&mut writer);
+        }
+        if batch.records.last().is_some_and(|record| is_mark(&record.what)) {
+            self.take_digest(batch.last());
         }
     }
 
-    /// Posts a batch for the first time, and finds out what there is to tell.
-    fn post(&mut self, shown: &mut Shown, batch: &Batch) {
-        for (sequence, record) in batch.numbered() {
+    /// Posts a portion; what there is to tell of it is `noted`, where anybody may want to know.
+    fn post(&mut self, shown: &mut Shown, first: u64, records: &[Record], noted: bool) {
+        for (sequence, record) in (first..).zip(records) {
             match &record.what {
-                What::Entry(entry) => {
-                    let happened = events::post(&mut shown.ledger, record.time, entry);
-                    self.count(record.time, entry, &happened);
-                    if !happened.is_empty() {
-                        self.untold.push(Happened { sequence, events: happened });
+                What::Entry(entry) if noted => {
+                    let events = events::post(&mut shown.ledger, record.time, entry);
+                    if !events.is_empty() {
+                        self.untold.push(Happened { sequence, events });
                     }
+                    self.count(&shown.ledger, record.time, entry);
+                }
+                What::Entry(entry) => {
+                    shown.ledger.post(record.time, entry);
+                    self.count(&shown.ledger, record.time, entry);
                 }
                 What::Digest { value: None, .. } => self.marked = Some(sequence),
                 What::Digest { sequence: at, value: Some(value) } => {
@@ -177,25 +162,41 @@ impl Publisher {
         }
     }
 
-    fn count(&self, time: Time, entry: &Entry, happened: &[Event]) {
-        for event in happened {
-            let Stands::Lease(lease) = &event.after else { continue };
-            let metrics = || self.cell.metrics.pool(&lease.request.pool);
-            match event.kind {
-                EventKind::Admitted if matches!(entry, Entry::Dispatched { .. }) => {
-                    metrics().queue_wait.record(time.since(lease.arrived));
+    /// Counts what happened by itself.
+    fn count(&self, ledger: &Ledger, time: Time, entry: &Entry) {
+        let metrics = |lease: &Lease| self.cell.metrics.pool(&lease.request.pool);
+        match entry {
+            Entry::Dispatched { id, .. } => {
+                if let Some(lease) = ledger.lease(*id) {
+                    metrics(lease).queue_wait.record(time.since(lease.arrived));
                 }
-                EventKind::Reclaiming => metrics().reclaims.increment(),
-                EventKind::LetOff => metrics().let_off.increment(),
-                EventKind::Queued
-                | EventKind::Admitted
-                | EventKind::Confirmed
-                | EventKind::HandedOver
-                | EventKind::Resized
-                | EventKind::Ended
-                | EventKind::Revoked
-                | EventKind::Expired => {}
             }
+            Entry::Claimed { victims, .. } | Entry::ClaimExtended { victims, .. } => {
+                for lease in victims.iter().filter_map(|victim| ledger.lease(victim.lease)) {
+                    metrics(lease).reclaims.increment();
+                }
+            }
+            Entry::LetOff { lease } => {
+                if let Some(lease) = ledger.lease(*lease) {
+                    metrics(lease).let_off.increment();
+                }
+            }
+            Entry::Configured(_)
+            | Entry::Admitted { .. }
+            | Entry::Queued { .. }
+            | Entry::Confirmed { .. }
+            | Entry::Renewed { .. }
+            | Entry::Resized { .. }
+            | Entry::Ended { .. }
+            | Entry::ClaimDropped { .. }
+            | Entry::HoldsPassed { .. }
+            | Entry::Silenced { .. }
+            | Entry::BudgetTurned { .. }
+            | Entry::BurstOver { .. }
+            | Entry::MemberGone { .. }
+            | Entry::Drained { .. }
+            | Entry::Hit { .. }
+            | Entry::Resumed => {}
         }
     }
 
@@ -214,21 +215,10 @@ impl Publisher {
 
     /// Takes the digest of what is shown, which is the ledger at a mark, and has it written down.
     fn take_digest(&self, at: u64) {
-        let digest = self.cell.mirror.read().ledger.digest();
+        let digest = self.cell.mirror.read_long().ledger.digest();
         let mut writer = self.cell.writer.lock();
         let before = writer.log.posted;
         writer.digest(at, Some(digest));
         self.cell.leave(writer, before);
-    }
-}
-
-/// Posts a batch to the other copy.
-fn repeat(shown: &mut Shown, batch: &Batch) {
-    for (sequence, record) in batch.numbered() {
-        match &record.what {
-            What::Entry(entry) => shown.ledger.post(record.time, entry),
-            What::Digest { .. } => {}
-        }
-        (shown.sequence, shown.time) = (sequence, record.time);
     }
 }

@@ -36,6 +36,10 @@ pub struct EngineSettings {
     /// Bytes that may be posted and not yet taken by the store; then new requests are turned away. A store that stalls
     /// for a second at a hundred thousand decisions of three hundred bytes needs half of the default.
     pub journal_buffer_bytes_max: usize,
+    /// Records that readers may be behind what was decided, as memory must hold them; then new requests are turned away. From
+    /// a quarter of it on, decisions are not answered before readers have come nearer. So it takes more that are under way at
+    /// once than the rest of it.
+    pub unpublished_max: u64,
     /// Bytes to remember, under [`OnStoreFailure::Continue`], for when the store is back. Beyond that the journal is given
     /// up until a restart.
     pub detached_bytes_max: usize,
@@ -60,6 +64,7 @@ impl Default for EngineSettings {
             durability: Durability::default(),
             on_store_failure: OnStoreFailure::default(),
             journal_buffer_bytes_max: 64 * 1024 * 1024,
+            unpublished_max: 262_144,
             detached_bytes_max: 256 * 1024 * 1024,
             snapshot_after_bytes: 64 * 1024 * 1024,
             audit_every: Duration::from_secs(600),

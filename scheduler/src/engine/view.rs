@@ -9,8 +9,7 @@ use super::cell::{Cell, Shown};
 use super::id::LeaseId;
 use super::stands::Stands;
 
-/// A cell's ledger as it was published last. It does not change while it is looked at; look for a short while only, since
-/// the publisher waits for its readers, one batch later.
+/// A cell's ledger as it was published last. It does not change while it is looked at: the publisher waits for its readers.
 pub struct View<'a> {
     cell: &'a Name,
     shown: Reading<'a, Shown>,
@@ -18,10 +17,29 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
+    /// For a short look: some microseconds.
     pub(super) fn of(cell: &'a Cell) -> Self {
-        let shown = cell.mirror.read();
+        Self::new(cell, cell.mirror.read())
+    }
+
+    /// For a short look; none where the publisher is at something that takes long.
+    pub(super) fn at_once(cell: &'a Cell) -> Option<Self> {
+        cell.mirror.try_read().map(|shown| Self::new(cell, shown))
+    }
+
+    /// For a look that takes as long as the ledger is large.
+    pub(super) fn long(cell: &'a Cell) -> Self {
+        Self::new(cell, cell.mirror.read_long())
+    }
+
+    fn new(cell: &'a Cell, shown: Reading<'a, Shown>) -> Self {
         let now = shown.time.max(cell.clock.now());
         Self { cell: &cell.name, shown, now }
+    }
+
+    /// The look takes longer than was thought.
+    pub(super) fn takes_long(&mut self) {
+        self.shown.takes_long();
     }
 
     /// The cell.

@@ -64,9 +64,10 @@ impl Watch {
     /// The present state, then what happens after it.
     pub(super) async fn from_now(cell: &Arc<Cell>, filter: Filter) -> Result<Self, EngineError> {
         loop {
+            cell.hub.expect();
             cell.fresh().await;
             let (sequence, stands) = {
-                let view = View::of(cell);
+                let view = View::long(cell);
                 (view.sequence(), present(&view, &filter))
             };
             // Where it fails, so much has happened since the look that it is forgotten: look again.

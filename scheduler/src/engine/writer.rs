@@ -94,6 +94,7 @@ impl Writer {
             }
         }
         self.due_is_stale = true;
+        self.log.settled();
     }
 
     /// When something is due next.

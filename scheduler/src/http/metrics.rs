@@ -119,7 +119,7 @@ impl Collector for Scrape {
             Gauges::new("headgate_snapshot_age_seconds", "Since the last snapshot that this server has written");
         for cell in engine.cells() {
             // Every cell that is named is served.
-            let _ = engine.peek(cell, |view| standings.read(view, view.now(), &self.selection));
+            let _ = engine.survey(cell, |view| standings.read(view, view.now(), &self.selection));
             if let Some((_, written)) = engine.last_snapshot(cell) {
                 snapshot_age.add(&of_cell(cell), written.elapsed().as_secs_f64());
             }
