@@ -11,13 +11,22 @@ use super::cell::Cell;
 use super::error::EngineError;
 use super::id::LeaseId;
 use super::operate::{self, Answer, Done, Operation, Step, Stepped, Target, Verb};
-use super::stands::Stands;
+use super::stands::Footing;
 use super::{Each, Engine};
 
-/// What a cell is to do, each step with the operation that it is of.
+/// What a cell is to do, each step with where its answer belongs.
 struct Plan<'a> {
     cell: &'a Arc<Cell>,
-    steps: Vec<(usize, Step<'a>)>,
+    steps: Vec<(Place, Step<'a>)>,
+}
+
+/// Where an answer belongs.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// The operation.
+    at: usize,
+    /// Which of its ids.
+    nth: usize,
 }
 
 impl Engine {
@@ -28,17 +37,11 @@ impl Engine {
         let started = Instant::now();
         let mut waits = Vec::new();
         for Plan { cell, steps } in self.plan(&operations, &mut gathered) {
-            let plain: Vec<_> = steps.iter().map(|(_, step)| *step).collect();
-            match operate::take_steps(cell, caller, &caller.origin(""), &plain) {
-                Ok((done, relies_on)) => {
-                    for ((place, _), stepped) in steps.into_iter().zip(done) {
-                        gathered.take(place, cell, stepped);
-                    }
-                    waits.push((cell, relies_on));
-                }
+            match operate::take_steps(cell, caller, &steps, |place, stepped| gathered.take(place, cell, stepped)) {
+                Ok(relies_on) => waits.push((cell, relies_on)),
                 Err(error) => {
                     for (place, step) in steps {
-                        gathered.fail(place, cell, step, &error);
+                        gathered.fail(place, step, &error);
                     }
                 }
             }
@@ -53,16 +56,20 @@ impl Engine {
         }
         self.place(&mut gathered).await;
         self.explain_after(&operations, &mut gathered).await;
-        gathered.finish()
+        gathered.finish(operations)
     }
 
     /// What each cell is to do, in order.
     fn plan<'a>(&'a self, operations: &'a [Operation], gathered: &mut Gathered) -> Vec<Plan<'a>> {
         let mut plans: BTreeMap<&Name, Plan<'_>> = BTreeMap::new();
         let mut add = |cell: &'a Arc<Cell>, place, step| {
-            plans.entry(&cell.name).or_insert_with(|| Plan { cell, steps: Vec::new() }).steps.push((place, step));
+            let plan = plans.entry(&cell.name);
+            plan.or_insert_with(|| Plan { cell, steps: Vec::with_capacity(operations.len()) })
+                .steps
+                .push((place, step));
         };
-        for (place, operation) in operations.iter().enumerate() {
+        for (at, operation) in operations.iter().enumerate() {
+            let place = Place { at, nth: 0 };
             let (verb, target) = match operation {
                 Operation::Acquire { request, .. } | Operation::Check { request, .. } => {
                     match self.home(&request.pool) {
@@ -70,7 +77,7 @@ impl Engine {
                             add(cell, place, Step::Acquire(request));
                         }
                         Ok(cell) => add(cell, place, Step::Check(request)),
-                        Err(error) => gathered.results[place].decided = Some(Err(error)),
+                        Err(error) => gathered.take_one(place, Err(error)),
                     }
                     continue;
                 }
@@ -87,13 +94,11 @@ impl Engine {
                     }
                 }
                 Target::Ids(ids) => {
-                    for id in ids {
+                    for (nth, id) in ids.iter().enumerate() {
+                        let place = Place { at, nth };
                         match self.cells.get(&id.cell) {
                             Some(cell) => add(cell, place, Step::One(verb, id.number)),
-                            None => {
-                                let error = EngineError::NoLease(id.clone());
-                                gathered.results[place].each.push((id.clone(), Err(error)));
-                            }
+                            None => gathered.take_one(place, Err(EngineError::NoLease(id.clone()))),
                         }
                     }
                 }
@@ -104,7 +109,7 @@ impl Engine {
 
     /// The explanations of requests that were asked for, from what is published just before.
     async fn explain_before(&self, caller: &Caller, operations: &[Operation], gathered: &mut Gathered) {
-        for (operation, result) in operations.iter().zip(&mut gathered.results) {
+        for (at, operation) in operations.iter().enumerate() {
             let (Operation::Acquire { request, explain: true } | Operation::Check { request, explain: true }) =
                 operation
             else {
@@ -113,7 +118,8 @@ impl Engine {
             let Ok(cell) = self.home(&request.pool) else { continue };
             if caller.scope.covers(&request.tenant) {
                 let view = cell.look().await;
-                result.explanation = view.explain(view.now(), request).ok().map(Box::new);
+                let explanation = view.explain(view.now(), request).ok().map(Box::new);
+                gathered.explanations.extend(explanation.map(|explanation| (at, explanation)));
             }
         }
     }
@@ -122,38 +128,44 @@ impl Engine {
     async fn explain_after(&self, operations: &[Operation], gathered: &mut Gathered) {
         for (operation, result) in operations.iter().zip(&mut gathered.results) {
             let Operation::Resize { explain: true, .. } = operation else { continue };
-            for (id, answer) in &mut result.each {
-                let (Ok(answer), Some(cell)) = (answer, self.cells.get(&id.cell)) else { continue };
+            for answer in result.answers() {
+                let Some(cell) = self.cells.get(&answer.cell) else { continue };
+                let Some(number) = answer.stands.as_ref().map(Footing::id) else { continue };
                 let view = cell.look().await;
-                answer.explanation = view.explain_id(view.now(), id.number).map(Box::new);
+                answer.explanation = view.explain_id(view.now(), number).map(Box::new);
             }
         }
     }
 
     fn count(&self, operations: &[Operation], gathered: &Gathered, started: Instant) {
+        let took = started.elapsed();
+        let mut pools = self.metrics.by_pool();
         for (operation, result) in operations.iter().zip(&gathered.results) {
-            let (Operation::Acquire { request, .. }, Some(Ok(answer))) = (operation, &result.decided) else { continue };
+            let (Operation::Acquire { request, .. }, Gathering::One(Some(Ok(answer)))) = (operation, result) else {
+                continue;
+            };
             if answer.repeated {
                 continue;
             }
             let reason = answer.reasons.first().map(|reason| reason.code);
-            self.metrics.pool(&request.pool).decided(answer.outcome, reason, answer.would_be);
-            self.metrics.decision.record(started.elapsed());
+            pools.of(&request.pool).decided(answer.outcome, reason, answer.would_be);
+            self.metrics.decision.record(took);
         }
     }
 
     /// Tells those that wait their places.
     async fn place(&self, gathered: &mut Gathered) {
         for cell in self.cells.values() {
-            let waiting =
-                |answer: &&mut Answer| answer.cell == cell.name && matches!(answer.stands, Some(Stands::Ticket { .. }));
+            let waiting = |answer: &&mut Answer| {
+                answer.cell == cell.name && matches!(answer.stands, Some(Footing::Ticket { .. }))
+            };
             if !gathered.answers().any(|answer| waiting(&answer)) {
                 continue;
             }
             let mut view = cell.look().await;
             for answer in gathered.answers().filter(waiting) {
-                let Some(Stands::Ticket { ticket, .. }) = &answer.stands else { continue };
-                if let Some(place) = cell.places.of(&mut view, &ticket.request.pool, ticket.id) {
+                let Some(Footing::Ticket { id, pool, .. }) = &answer.stands else { continue };
+                if let Some(place) = cell.places.of(&mut view, pool, *id) {
                     (answer.position, answer.expected_wait) = (Some(place.position), place.wait);
                 }
             }
@@ -164,111 +176,138 @@ impl Engine {
 /// What became of operations, gathered from the cells.
 struct Gathered {
     results: Vec<Gathering>,
+    /// Of requests, by their operations.
+    explanations: Vec<(usize, Box<Explanation>)>,
 }
 
-struct Gathering {
-    /// For a holder, in the order of the ids; else as the ids were given.
-    order: Option<Vec<LeaseId>>,
-    decided: Option<Result<Answer, EngineError>>,
-    each: Each,
-    explanation: Option<Box<Explanation>>,
+/// What became of an operation, as far as it has been told.
+enum Gathering {
+    /// Of one that is about one thing: a request, or the single id that it names.
+    One(Option<Result<Answer, EngineError>>),
+    /// Of one that names ids, in their order.
+    Ids(Vec<Option<Result<Answer, EngineError>>>),
+    /// Of one that names a holder: in the order of the cells, or why not all of it could be reached.
+    Holder(Result<Each, EngineError>),
+}
+
+impl Gathering {
+    fn of(operation: &Operation) -> Self {
+        match operation {
+            Operation::Acquire { .. } | Operation::Check { .. } => Self::One(None),
+            Operation::Confirm(target)
+            | Operation::Renew { target, .. }
+            | Operation::Resize { target, .. }
+            | Operation::Release(target)
+            | Operation::Cancel(target) => match target {
+                Target::Ids(ids) if ids.len() == 1 => Self::One(None),
+                Target::Ids(ids) => Self::Ids(ids.iter().map(|_| None).collect()),
+                Target::Holder(_) => Self::Holder(Ok(Vec::new())),
+            },
+        }
+    }
+
+    fn results(&mut self) -> impl Iterator<Item = &mut Result<Answer, EngineError>> {
+        let (told, each) = match self {
+            Self::One(result) => (std::slice::from_mut(result), &mut [][..]),
+            Self::Ids(results) => (&mut results[..], &mut [][..]),
+            Self::Holder(Ok(each)) => (&mut [][..], &mut each[..]),
+            Self::Holder(Err(_)) => (&mut [][..], &mut [][..]),
+        };
+        told.iter_mut().flatten().chain(each.iter_mut().map(|(_, result)| result))
+    }
+
+    fn answers(&mut self) -> impl Iterator<Item = &mut Answer> {
+        self.results().filter_map(|result| result.as_mut().ok())
+    }
 }
 
 impl Gathered {
     fn new(operations: &[Operation]) -> Self {
-        let gathering = |operation: &Operation| {
-            let order = match operation {
-                Operation::Acquire { .. } | Operation::Check { .. } => None,
-                Operation::Confirm(target)
-                | Operation::Renew { target, .. }
-                | Operation::Resize { target, .. }
-                | Operation::Release(target)
-                | Operation::Cancel(target) => match target {
-                    Target::Ids(ids) => Some(ids.clone()),
-                    Target::Holder(_) => Some(Vec::new()),
-                },
-            };
-            Gathering { order, decided: None, each: Vec::new(), explanation: None }
-        };
-        Self { results: operations.iter().map(gathering).collect() }
+        Self { results: operations.iter().map(Gathering::of).collect(), explanations: Vec::new() }
     }
 
-    fn take(&mut self, place: usize, cell: &Cell, stepped: Stepped) {
-        let result = &mut self.results[place];
+    fn take(&mut self, place: Place, cell: &Cell, stepped: Stepped) {
         match stepped {
-            Stepped::Decided(decided) => result.decided = Some(decided),
+            Stepped::One(result) => self.take_one(place, result),
             Stepped::Each(each) => {
                 let named = |number: Id| LeaseId { cell: cell.name.clone(), number };
-                result.each.extend(each.into_iter().map(|(number, answer)| (named(number), answer)));
+                if let Gathering::Holder(Ok(all)) = &mut self.results[place.at] {
+                    all.extend(each.into_iter().map(|(number, answer)| (named(number), answer)));
+                }
             }
         }
     }
 
+    fn take_one(&mut self, Place { at, nth }: Place, result: Result<Answer, EngineError>) {
+        match &mut self.results[at] {
+            Gathering::One(told) => *told = Some(result),
+            Gathering::Ids(told) => told[nth] = Some(result),
+            Gathering::Holder(_) => unreachable!("what is a holder's is told together"),
+        }
+    }
+
     /// A cell took none of its steps.
-    fn fail(&mut self, place: usize, cell: &Cell, step: Step<'_>, error: &EngineError) {
-        let result = &mut self.results[place];
+    fn fail(&mut self, place: Place, step: Step<'_>, error: &EngineError) {
         match step {
-            Step::Acquire(_) | Step::Check(_) => result.decided = Some(Err(error.clone())),
-            Step::One(_, number) => {
-                let id = LeaseId { cell: cell.name.clone(), number };
-                result.each.push((id, Err(error.clone())));
-            }
+            Step::Acquire(_) | Step::Check(_) | Step::One(..) => self.take_one(place, Err(error.clone())),
             // Whatever it holds there was not reached: the operation as a whole has to be repeated.
-            Step::Holder(..) => result.decided = Some(Err(error.clone())),
+            Step::Holder(..) => self.results[place.at] = Gathering::Holder(Err(error.clone())),
         }
     }
 
     /// What a cell decided may not be told.
     fn withhold(&mut self, cell: &Cell, error: &EngineError) {
-        for result in &mut self.results {
-            let mine = |answer: &Answer| answer.cell == cell.name && answer.stands.is_some();
-            if let Some(decided) = &mut result.decided
-                && decided.as_ref().is_ok_and(mine)
-            {
-                *decided = Err(error.clone());
-            }
-            for (_, answer) in &mut result.each {
-                if answer.as_ref().is_ok_and(mine) {
-                    *answer = Err(error.clone());
-                }
+        let mine = |answer: &Answer| answer.cell == cell.name && answer.stands.is_some();
+        for result in self.results.iter_mut().flat_map(Gathering::results) {
+            if result.as_ref().is_ok_and(mine) {
+                *result = Err(error.clone());
             }
         }
     }
 
     fn answers(&mut self) -> impl Iterator<Item = &mut Answer> {
-        self.results.iter_mut().flat_map(|result| {
-            let decided = result.decided.iter_mut().filter_map(|decided| decided.as_mut().ok());
-            decided.chain(result.each.iter_mut().filter_map(|(_, answer)| answer.as_mut().ok()))
-        })
+        self.results.iter_mut().flat_map(Gathering::answers)
     }
 
-    fn finish(self) -> Vec<Result<Done, EngineError>> {
-        let finish = |result: Gathering| {
-            let Gathering { order, decided, mut each, explanation } = result;
-            match (decided, order) {
-                (Some(Ok(mut answer)), _) => {
-                    answer.explanation = explanation;
-                    Ok(Done::Decided(answer))
-                }
-                (Some(Err(error)), _) => Err(error),
-                (None, Some(order)) if order.is_empty() => {
-                    each.sort_by(|a, b| a.0.cmp(&b.0));
-                    Ok(Done::Each(each))
-                }
-                (None, Some(order)) => {
-                    let mut answers: BTreeMap<_, Vec<_>> = BTreeMap::new();
-                    for (id, answer) in each.into_iter().rev() {
-                        answers.entry(id).or_default().push(answer);
-                    }
-                    let found = order.into_iter().filter_map(|id| {
-                        let answer = answers.get_mut(&id)?.pop()?;
-                        Some((id, answer))
-                    });
-                    Ok(Done::Each(found.collect()))
-                }
-                (None, None) => unreachable!("every request is decided or refused"),
+    fn finish(mut self, operations: Vec<Operation>) -> Vec<Result<Done, EngineError>> {
+        for (at, explanation) in self.explanations {
+            if let Some(answer) = self.results[at].answers().next() {
+                answer.explanation = Some(explanation);
             }
-        };
-        self.results.into_iter().map(finish).collect()
+        }
+        operations.into_iter().zip(self.results).map(|(operation, gathering)| finish(operation, gathering)).collect()
     }
+}
+
+fn finish(operation: Operation, gathering: Gathering) -> Result<Done, EngineError> {
+    let target = match operation {
+        Operation::Acquire { .. } | Operation::Check { .. } => {
+            let Gathering::One(told) = gathering else { unreachable!("a request is one thing") };
+            return finished(told).map(Done::Decided);
+        }
+        Operation::Confirm(target)
+        | Operation::Renew { target, .. }
+        | Operation::Resize { target, .. }
+        | Operation::Release(target)
+        | Operation::Cancel(target) => target,
+    };
+    match (target, gathering) {
+        (Target::Ids(ids), Gathering::One(told)) => {
+            Ok(Done::Each(ids.into_iter().zip([told]).map(|(id, told)| (id, finished(told))).collect()))
+        }
+        (Target::Ids(ids), Gathering::Ids(told)) => {
+            Ok(Done::Each(ids.into_iter().zip(told).map(|(id, told)| (id, finished(told))).collect()))
+        }
+        (Target::Holder(_), Gathering::Holder(each)) => each.map(|mut each| {
+            each.sort_by(|a, b| a.0.cmp(&b.0));
+            Done::Each(each)
+        }),
+        (Target::Ids(_), Gathering::Holder(_)) | (Target::Holder(_), Gathering::One(_) | Gathering::Ids(_)) => {
+            unreachable!("it is gathered as it was asked for")
+        }
+    }
+}
+
+fn finished(told: Option<Result<Answer, EngineError>>) -> Result<Answer, EngineError> {
+    told.unwrap_or_else(|| unreachable!("everything is decided or refused"))
 }

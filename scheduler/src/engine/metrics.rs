@@ -190,11 +190,31 @@ impl Metrics {
         self.pools.load().get(name).cloned().unwrap_or_default()
     }
 
+    /// What is counted of one pool after the other, where they mostly are the same.
+    pub(super) fn by_pool(&self) -> ByPool<'_> {
+        ByPool { metrics: self, last: None }
+    }
+
     /// Every pool of which anything was counted.
     pub fn pools(&self) -> Vec<(Name, Arc<PoolMetrics>)> {
         let mut pools: Vec<_> = self.pools.load().iter().map(|(name, pool)| (name.clone(), pool.clone())).collect();
         pools.sort_by(|a, b| a.0.cmp(&b.0));
         pools
+    }
+}
+
+/// Pools, the last of them at hand.
+pub(super) struct ByPool<'a> {
+    metrics: &'a Metrics,
+    last: Option<(Name, Arc<PoolMetrics>)>,
+}
+
+impl ByPool<'_> {
+    /// What is counted of a pool.
+    pub(super) fn of(&mut self, name: &Name) -> &PoolMetrics {
+        let last = self.last.take().filter(|(last, _)| last == name);
+        let (_, pool) = self.last.insert(last.unwrap_or_else(|| (name.clone(), self.metrics.pool(name))));
+        pool
     }
 }
 

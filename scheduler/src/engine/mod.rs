@@ -61,7 +61,7 @@ pub use opening::{OpenError, Recovery};
 pub use operate::{Answer, Done, Operation, Target};
 pub use recover::{RecoveryError, Replay};
 pub use settings::{Durability, EngineSettings, OnStoreFailure};
-pub use stands::Stands;
+pub use stands::{Footing, Stands};
 pub use verify::{Report, verify};
 pub use view::View;
 pub use watch::{Told, Watch};
@@ -102,7 +102,7 @@ impl Engine {
         let view = cell.look().await;
         let refused = |refusal| EngineError::from_refusal(refusal, &cell.name);
         let decision = view.admit(view.now(), &request).map_err(refused)?;
-        let mut answer = Answer::decided(&cell.name, decision, None);
+        let mut answer = Answer::decided(cell.name.clone(), decision, None);
         if explain {
             answer.explanation = Some(Box::new(view.explain(view.now(), &request).map_err(refused)?));
         }
@@ -275,7 +275,7 @@ impl Engine {
                     Ok(Told::Present { stands, complete, .. }) => {
                         known |= !stands.is_empty();
                         if let Some(stands) = stands.into_iter().find(Stands::is_decided) {
-                            return Ok(Answer::standing(&cell.name, stands));
+                            return Ok(Answer::standing(cell.name.clone(), (&stands).into()));
                         }
                         if complete && !known {
                             return Err(unknown());
@@ -284,7 +284,7 @@ impl Engine {
                     Ok(Told::Happened(happened)) => {
                         let after = happened.events.into_iter().map(|event| event.after);
                         if let Some(stands) = after.into_iter().find(Stands::is_decided) {
-                            return Ok(Answer::standing(&cell.name, stands));
+                            return Ok(Answer::standing(cell.name.clone(), (&stands).into()));
                         }
                     }
                     Err(Dropped::Slow) => break,

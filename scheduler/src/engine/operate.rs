@@ -7,11 +7,11 @@ use headgate_ledger::{
 };
 use std::time::Duration;
 
-use super::caller::Caller;
+use super::caller::{Caller, Scope};
 use super::cell::{Cell, Turn};
 use super::error::EngineError;
 use super::id::LeaseId;
-use super::stands::Stands;
+use super::stands::Footing;
 use crate::persist::Origin;
 
 /// Operations after which others have a turn: some hundred microseconds' worth.
@@ -84,7 +84,7 @@ pub struct Answer {
     /// What was decided; of what was decided before, as it stands.
     pub outcome: Outcome,
     /// Where it stands; none: it was denied, or only checked.
-    pub stands: Option<Stands>,
+    pub stands: Option<Footing>,
     /// Whether the same request had been decided before.
     pub repeated: bool,
     /// Every rule that stands against it, the one that decided first.
@@ -107,9 +107,9 @@ impl Answer {
         self.stands.as_ref().map(|stands| LeaseId { cell: self.cell.clone(), number: stands.id() })
     }
 
-    pub(super) fn standing(cell: &Name, stands: Stands) -> Self {
+    pub(super) fn standing(cell: Name, stands: Footing) -> Self {
         Self {
-            cell: cell.clone(),
+            cell,
             outcome: stands.outcome(),
             stands: Some(stands),
             repeated: false,
@@ -122,11 +122,11 @@ impl Answer {
         }
     }
 
-    pub(super) fn decided(cell: &Name, decision: Decision, stands: Option<Stands>) -> Self {
+    pub(super) fn decided(cell: Name, decision: Decision, stands: Option<Footing>) -> Self {
         let Decision { outcome, id: _, known, entry: _, reasons, would_be, enforce } = decision;
-        let outcome = stands.as_ref().map_or(outcome, Stands::outcome);
+        let outcome = stands.as_ref().map_or(outcome, Footing::outcome);
         Self {
-            cell: cell.clone(),
+            cell,
             outcome,
             stands,
             repeated: known.is_some(),
@@ -173,22 +173,29 @@ pub(super) enum Step<'a> {
 
 /// What became of a step.
 pub(super) enum Stepped {
-    Decided(Result<Answer, EngineError>),
+    /// Of one request, lease or ticket.
+    One(Result<Answer, EngineError>),
+    /// Of all of a holder's.
     Each(Vec<(Id, Result<Answer, EngineError>)>),
 }
 
-/// Takes steps in order, each of them seeing what those before it did. Returns what became of each, and the number that
-/// must be durable before any of it may be told; 0: nothing must.
-pub(super) fn take_steps(
+/// Takes steps in order, each of them seeing what those before it did, and tells what became of each. Returns the number
+/// that must be durable before any of it may be told; 0: nothing must.
+pub(super) fn take_steps<'a, P: Copy + 'a>(
     cell: &Cell,
     caller: &Caller,
-    origin: &Arc<Origin>,
-    steps: &[Step<'_>],
-) -> Result<(Vec<Stepped>, u64), EngineError> {
+    steps: impl IntoIterator<Item = &'a (P, Step<'a>)>,
+    mut tell: impl FnMut(P, Stepped),
+) -> Result<u64, EngineError> {
+    let origin = &caller.origin("");
+    // A name of their own: answers are made and dropped by all lanes at once, and one name would be counted in one place.
+    let name = Name::parse(cell.name.as_str()).unwrap_or_else(|_| cell.name.clone());
     cell.turn(|turn| {
-        let mut steps_taken = StepsTaken { turn, caller, origin, relies_on: 0, taken: 0, over: None };
-        let done = steps.iter().map(|step| steps_taken.take(*step)).collect();
-        (done, steps_taken.relies_on)
+        let mut steps_taken = StepsTaken { turn, caller, origin, name, relies_on: 0, taken: 0, over: None };
+        for (place, step) in steps {
+            tell(*place, steps_taken.take(*step));
+        }
+        steps_taken.relies_on
     })
 }
 
@@ -196,6 +203,8 @@ struct StepsTaken<'a, 'b> {
     turn: &'a mut Turn<'b>,
     caller: &'a Caller,
     origin: &'a Arc<Origin>,
+    /// The cell's.
+    name: Name,
     /// What was answered relies on all up to this number.
     relies_on: u64,
     taken: usize,
@@ -206,9 +215,9 @@ struct StepsTaken<'a, 'b> {
 impl StepsTaken<'_, '_> {
     fn take(&mut self, step: Step<'_>) -> Stepped {
         match step {
-            Step::Acquire(request) => Stepped::Decided(self.may_go_on().and_then(|()| self.acquire(request))),
-            Step::Check(request) => Stepped::Decided(self.may_go_on().and_then(|()| self.check(request))),
-            Step::One(verb, id) => Stepped::Each(vec![(id, self.one(verb, id))]),
+            Step::Acquire(request) => Stepped::One(self.may_go_on().and_then(|()| self.acquire(request))),
+            Step::Check(request) => Stepped::One(self.may_go_on().and_then(|()| self.check(request))),
+            Step::One(verb, id) => Stepped::One(self.one(verb, id)),
             Step::Holder(verb, holder) => {
                 let ids: Vec<_> = self.turn.ledger().held_by(holder.as_str()).collect();
                 let each = ids.into_iter().filter_map(|id| {
@@ -245,11 +254,11 @@ impl StepsTaken<'_, '_> {
         if let Some(entry) = decision.entry.take() {
             self.turn.post(self.origin, entry);
         }
-        let stands = decision.id.and_then(|id| Stands::of(self.turn.ledger(), id));
+        let stands = decision.id.and_then(|id| Footing::of(self.turn.ledger(), id));
         if stands.is_some() {
             self.relies_on = self.turn.posted();
         }
-        Ok(Answer::decided(&self.turn.cell.name, decision, stands))
+        Ok(Answer::decided(self.name.clone(), decision, stands))
     }
 
     fn check(&mut self, request: &Arc<Request>) -> Result<Answer, EngineError> {
@@ -257,10 +266,13 @@ impl StepsTaken<'_, '_> {
             return Err(EngineError::NoTenant(request.tenant.clone()));
         }
         let decision = self.turn.ledger().admit(self.turn.now(), request).map_err(|r| self.refused(r))?;
-        Ok(Answer::decided(&self.turn.cell.name, decision, None))
+        Ok(Answer::decided(self.name.clone(), decision, None))
     }
 
     fn tenant_is_seen(&self, id: Id) -> bool {
+        if let Scope::All = self.caller.scope {
+            return true;
+        }
         let ledger = self.turn.ledger();
         let lease = ledger.lease(id).map(|lease| &lease.request);
         let request = lease
@@ -278,7 +290,7 @@ impl StepsTaken<'_, '_> {
         let denied = entry.is_none() && !reasons.is_empty();
         // A ledger may forget at once what ends; it is told all the same.
         let ending = match &entry {
-            Some(Entry::Ended { end, .. }) => Stands::ending(self.turn.ledger(), id, *end, self.turn.now()),
+            Some(Entry::Ended { end, .. }) => Some(Footing::ending(self.turn.ledger(), id, *end)),
             Some(_) | None => None,
         };
         if let Some(entry) = entry {
@@ -286,9 +298,9 @@ impl StepsTaken<'_, '_> {
         }
         // Also where nothing was to be posted: that it stands so may itself not be durable yet.
         self.relies_on = self.turn.posted();
-        let stands = ending.or_else(|| Stands::of(self.turn.ledger(), id));
+        let stands = ending.or_else(|| Footing::of(self.turn.ledger(), id));
         let stands = stands.ok_or_else(|| self.refused(Refusal::NoLease(id)))?;
-        let mut answer = Answer::standing(&self.turn.cell.name, stands);
+        let mut answer = Answer::standing(self.name.clone(), stands);
         answer.reasons = reasons;
         if denied {
             answer.outcome = Outcome::Deny;

@@ -244,7 +244,7 @@ impl Quota {
             position: explained.as_ref().and_then(|explained| explained.position),
             expected_wait: explained.as_ref().and_then(|explained| explained.expected_wait),
             reasons: explained.map(|explained| explained.reasons).unwrap_or_default(),
-            stands: Some(stands),
+            stands: Some((&stands).into()),
             repeated: true,
             would_be: None,
             enforce: headgate_ledger::Enforce::default(),

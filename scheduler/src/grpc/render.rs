@@ -7,7 +7,7 @@ use headgate_ledger as ledger;
 use headgate_ledger::{Amount, Amounts, Id, Ledger, LevelNumbers, Name, State, Time};
 use headgate_proto::v1;
 
-use crate::engine::{Answer, Event, EventKind, Happened, LeaseId, Stands};
+use crate::engine::{Answer, Event, EventKind, Footing, Happened, LeaseId, Stands};
 
 use super::rates;
 use super::words::Word;
@@ -316,36 +316,32 @@ pub(super) fn answer(answer: &Answer, detail: Detail) -> v1::Answer {
     };
     match stands {
         None => known,
-        Some(Stands::Ticket { ticket, silent_at }) => v1::Answer {
-            ticket_id: id(cell, ticket.id),
+        Some(Footing::Ticket { id: number, pool: _, count, silent_at }) => v1::Answer {
+            ticket_id: id(cell, *number),
             state: v1::State::Waiting.into(),
-            count: ticket.request.count,
+            count: *count,
             expires_at: silent_at.and_then(time),
             ..known
         },
-        Some(Stands::Lease(lease)) => v1::Answer {
-            lease_id: id(cell, lease.id),
-            state: lease.state().wire().into(),
+        Some(Footing::Lease { id: number, resources, count, state, expires, deadline }) => v1::Answer {
+            lease_id: id(cell, *number),
+            state: state.wire().into(),
             charged: match detail {
-                Detail::Whole => together(&lease.resources, lease.count),
+                Detail::Whole => together(resources, *count),
                 Detail::Brief => BTreeMap::new(),
             },
-            count: lease.count,
-            expires_at: time(lease.expires),
-            deadline: match lease.state() {
-                State::Reclaiming => lease.deadline.and_then(time),
+            count: *count,
+            expires_at: time(*expires),
+            deadline: match state {
+                State::Reclaiming => deadline.and_then(time),
                 State::Waiting | State::Provisional | State::Active | State::Ended(_) => None,
             },
             ..known
         },
-        Some(Stands::Ended { ended, holder: _ }) => {
-            let text = id(cell, ended.id);
-            let known = v1::Answer { state: v1::State::Ended.into(), end_cause: ended.end.wire().into(), ..known };
-            if ended.admitted {
-                v1::Answer { lease_id: text, ..known }
-            } else {
-                v1::Answer { ticket_id: text, ..known }
-            }
+        Some(Footing::Ended { id: number, end, admitted }) => {
+            let text = id(cell, *number);
+            let known = v1::Answer { state: v1::State::Ended.into(), end_cause: end.wire().into(), ..known };
+            if *admitted { v1::Answer { lease_id: text, ..known } } else { v1::Answer { ticket_id: text, ..known } }
         }
     }
 }

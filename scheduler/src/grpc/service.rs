@@ -58,7 +58,7 @@ impl Service {
     /// Notes what a caller was given, and logs it: where its trace is sampled, or debugging is.
     pub(super) fn took(&self, caller: &Caller, asked: Option<&Request>, done: &Result<Done, EngineError>) {
         let Ok(Done::Decided(answer)) = done else { return };
-        if let Some(engine::Stands::Ticket { .. }) = answer.stands
+        if let Some(engine::Footing::Ticket { .. }) = answer.stands
             && let Some(id) = answer.id()
         {
             caller.meter().queued(id);
@@ -83,8 +83,12 @@ impl Service {
     /// An answer, with its explanation where it has one; of a request for `pool`, where it stands nowhere.
     pub(super) fn answer(&self, answer: &Answer, detail: Detail, pool: Option<&Name>) -> v1::Answer {
         let explanation = answer.explanation.as_deref().and_then(|explanation| {
-            let pool = answer.stands.as_ref().map(render::pool_of).or(pool)?;
-            self.engine.peek(&answer.cell, |view| render::explanation(view, view.now(), pool, explanation)).ok()
+            let told = self.engine.peek(&answer.cell, |view| {
+                let stands = answer.stands.as_ref().and_then(|stands| view.stands(stands.id()));
+                let pool = stands.as_ref().map(render::pool_of).or(pool)?;
+                Some(render::explanation(view, view.now(), pool, explanation))
+            });
+            told.ok().flatten()
         });
         v1::Answer { explanation, ..render::answer(answer, detail) }
     }

@@ -12,7 +12,7 @@ use headgate_proto::v1::operation_result::Result as WireResult;
 
 use super::back::Back;
 use super::body::PREFIX_BYTES;
-use crate::engine::{Answer, Done, Each, EngineError, Stands};
+use crate::engine::{Answer, Done, Each, EngineError, Footing};
 use crate::grpc::batch::{AllTold, Said, Told};
 use crate::grpc::fault::Fault;
 use crate::grpc::operations::{self, Kind, Telling};
@@ -197,22 +197,22 @@ fn write_answer(answer: &Answer, detail: Detail, back: &mut Back) {
     let (mut lease, mut ticket, mut count, mut charged, mut state) = (None, None, 0, None, 0);
     match stands {
         None => {}
-        Some(Stands::Ticket { ticket: waits, silent_at }) => {
-            (ticket, count, expires) = (Some(waits.id), waits.request.count, *silent_at);
+        Some(Footing::Ticket { id, pool: _, count: asked, silent_at }) => {
+            (ticket, count, expires) = (Some(*id), *asked, *silent_at);
             state = v1::State::Waiting.into();
         }
-        Some(Stands::Lease(held)) => {
-            (lease, count, expires) = (Some(held.id), held.count, Some(held.expires));
-            state = held.state().wire().into();
-            charged = (detail == Detail::Whole).then_some(held);
-            deadline = match held.state() {
-                State::Reclaiming => held.deadline,
+        Some(Footing::Lease { id, resources, count: held, state: stands, expires: at, deadline: by }) => {
+            (lease, count, expires) = (Some(*id), *held, Some(*at));
+            state = stands.wire().into();
+            charged = (detail == Detail::Whole).then_some(resources);
+            deadline = match stands {
+                State::Reclaiming => *by,
                 State::Waiting | State::Provisional | State::Active | State::Ended(_) => None,
             };
         }
-        Some(Stands::Ended { ended, holder: _ }) => {
-            (state, end) = (v1::State::Ended.into(), ended.end.wire().into());
-            *if ended.admitted { &mut lease } else { &mut ticket } = Some(ended.id);
+        Some(Footing::Ended { id, end: cause, admitted }) => {
+            (state, end) = (v1::State::Ended.into(), cause.wire().into());
+            *if *admitted { &mut lease } else { &mut ticket } = Some(*id);
         }
     }
     back.time(14, deadline);
@@ -221,10 +221,10 @@ fn write_answer(answer: &Answer, detail: Detail, back: &mut Back) {
     back.word(10, would_be.map_or(0, |would_be| would_be.wire().into()));
     back.number(7, position.unwrap_or_default());
     back.number(6, count.into());
-    if let Some(held) = charged {
-        let all = |amount: Amount| render::units(amount.saturating_mul(held.count.into()));
+    if let Some(resources) = charged {
+        let all = |amount: Amount| render::units(amount.saturating_mul(count.into()));
         // By name, which is the order that amounts have too.
-        for (name, amount) in held.resources.iter().rev() {
+        for (name, amount) in resources.iter().rev() {
             let before = back.len();
             back.signed(2, all(amount));
             back.text(1, name.as_str());

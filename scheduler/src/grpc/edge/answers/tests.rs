@@ -3,14 +3,14 @@ use std::time::Duration;
 
 use headgate_ledger as ledger;
 use headgate_ledger::{
-    Amounts, End, Ended, Enforce, Id, Lease, Name, Outcome, Request, RequestId, Resource, TenantPath, Ticket, Time,
+    Amounts, End, Enforce, Id, Name, Outcome, Request, RequestId, Resource, State, TenantPath, Time,
 };
 use headgate_proto::limits::OPERATIONS_BYTES_MAX;
 use headgate_proto::v1;
 use prost::Message as _;
 
 use super::{Answers, Back, PREFIX_BYTES, Plain, plain};
-use crate::engine::{Answer, Done, LeaseId, Operation, Stands, Target};
+use crate::engine::{Answer, Done, Footing, LeaseId, Operation, Target};
 use crate::grpc::operations;
 use crate::grpc::render::{self, Detail};
 
@@ -35,51 +35,36 @@ fn at(nanos: u64) -> Time {
 }
 
 /// Everywhere that a request may stand, with small and large numbers, and none.
-fn everywhere() -> Vec<Option<Stands>> {
+fn everywhere() -> Vec<Option<Footing>> {
     let mut all = vec![None];
-    for (number, held, count, confirmed, expires, deadline) in [
-        (1, amounts(&[("cpu", 1)]), 1, None, at(1), None),
+    for (number, resources, count, state, expires, deadline) in [
+        (1, amounts(&[("cpu", 1)]), 1, State::Provisional, at(1), None),
         (
             u64::MAX,
             amounts(&[("cpu", 4000), ("jobs", 0), ("nvidia.com/gpu", 1 << 40)]),
             300,
-            Some(at(0)),
+            State::Active,
             Time::NEVER,
             None,
         ),
-        (10, amounts(&[("memory", (1 << 60) - 1)]), u32::MAX, None, at(1_700_000_000_999_999_999), Some(at(1 << 40))),
-        (100, amounts(&[]), 0, Some(at(5)), at(5_000_000_000), Some(Time::NEVER)),
+        (
+            10,
+            amounts(&[("memory", (1 << 60) - 1)]),
+            u32::MAX,
+            State::Reclaiming,
+            at(1_700_000_000_999_999_999),
+            Some(at(1 << 40)),
+        ),
+        (100, amounts(&[]), 0, State::Reclaiming, at(5_000_000_000), Some(Time::NEVER)),
     ] {
-        all.push(Some(Stands::Lease(Lease {
-            id: Id(number),
-            request: asked(),
-            resources: held,
-            count,
-            arrived: at(7),
-            admitted: at(8),
-            confirmed,
-            holder: None,
-            expires,
-            deadline,
-            observed: None,
-        })));
+        all.push(Some(Footing::Lease { id: Id(number), resources, count, state, expires, deadline }));
     }
     for silent_at in [None, Some(at(0)), Some(at(3_000_000_000)), Some(Time::NEVER)] {
-        let ticket = Ticket {
-            id: Id(42),
-            request: asked(),
-            resources: amounts(&[("cpu", 1)]),
-            arrived: at(7),
-            holder: None,
-            heard: at(7),
-            silent: false,
-        };
-        all.push(Some(Stands::Ticket { ticket, silent_at }));
+        all.push(Some(Footing::Ticket { id: Id(42), pool: name("default"), count: 3, silent_at }));
     }
     for end in End::ALL {
         for admitted in [false, true] {
-            let ended = Ended { id: Id(9), request: asked(), end, admitted, at: at(1) };
-            all.push(Some(Stands::Ended { ended, holder: None }));
+            all.push(Some(Footing::Ended { id: Id(9), end, admitted }));
         }
     }
     all
