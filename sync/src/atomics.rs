@@ -9,9 +9,7 @@ pub(crate) use parking_lot::{
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 #[cfg(loom)]
-pub(crate) use self::mocked::{
-    Mutex, PassingReadGuard, PassingRwLock, RwLock, RwLockReadGuard, RwLockWriteGuard, unlock_fair,
-};
+pub(crate) use self::mocked::{Mutex, PassingReadGuard, PassingRwLock, RwLock, RwLockReadGuard, unlock_fair};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 

@@ -21,11 +21,20 @@ pub struct LeaseIdError(String);
 impl LeaseId {
     /// Takes an id as it was given out. Another way to write the same number is refused, so that an id has one form.
     pub fn parse(text: &str) -> Result<Self, LeaseIdError> {
+        Self::parse_near(text, None)
+    }
+
+    /// The same; where its cell is the one that is `known`, its name need not be checked and kept in memory once more.
+    pub fn parse_near(text: &str, known: Option<&Name>) -> Result<Self, LeaseIdError> {
         let refused = || LeaseIdError(text.chars().take(80).collect());
         let (cell, digits) = text.rsplit_once('-').ok_or_else(refused)?;
         let plain = digits.bytes().all(|digit| digit.is_ascii_digit()) && !digits.starts_with('0');
         let number = digits.parse().ok().filter(|_| plain).ok_or_else(refused)?;
-        Ok(Self { cell: Name::parse(cell).map_err(|_| refused())?, number: Id(number) })
+        let cell = match known {
+            Some(known) if known.as_str() == cell => known.clone(),
+            Some(_) | None => Name::parse(cell).map_err(|_| refused())?,
+        };
+        Ok(Self { cell, number: Id(number) })
     }
 }
 
@@ -42,7 +51,12 @@ mod tests {
     #[test]
     fn an_id_has_one_form() {
         for good in ["main-1", "eu-west-1-18446744073709551615"] {
-            assert_eq!(LeaseId::parse(good).map(|id| id.to_string()), Ok(good.to_owned()));
+            let id = LeaseId::parse(good);
+            assert_eq!(id.as_ref().map(ToString::to_string), Ok(good.to_owned()));
+            for known in ["main", "eu-west-1"] {
+                let known = headgate_ledger::Name::parse(known).expect("a name");
+                assert_eq!(LeaseId::parse_near(good, Some(&known)), id);
+            }
         }
         for bad in [
             "",

@@ -188,6 +188,19 @@ pub(super) fn resize(wire: v1::ResizeRequest) -> Result<Parsed, Fault> {
     targeted(Kind::Resize, which, |target| engine::Operation::Resize { target, resources, explain })
 }
 
+/// An operation on one lease or ticket, of which nothing is said but its id; none where more must be said.
+pub(super) fn plain(kind: Kind, id: LeaseId) -> Option<Parsed> {
+    let target = Target::Ids(vec![id]);
+    let operation = match kind {
+        Kind::Confirm => engine::Operation::Confirm(target),
+        Kind::Renew => engine::Operation::Renew { target, holder: None },
+        Kind::Release => engine::Operation::Release(target),
+        Kind::Cancel => engine::Operation::Cancel(target),
+        Kind::Acquire | Kind::Check | Kind::Resize => return None,
+    };
+    Some(Parsed { single: true, ..Parsed::of(kind, operation) })
+}
+
 fn targeted(kind: Kind, which: Which, operation: impl FnOnce(Target) -> engine::Operation) -> Result<Parsed, Fault> {
     match which {
         Which::Holder(holder) => Ok(Parsed::of(kind, operation(Target::Holder(holder)))),

@@ -9,13 +9,14 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
-use headgate_ledger::{Request, RequestId};
+use headgate_ledger::{Name, Request, RequestId};
 use headgate_proto::v1;
 use prost::{DecodeError, Message};
 use tonic::Code;
 
 use super::fields::{Field, Fields, single};
 use crate::auth::Caller;
+use crate::engine::LeaseId;
 use crate::grpc::fault::Fault;
 use crate::grpc::operations::{self, Kind, Parsed};
 use crate::grpc::parse::{self, Asked, Named};
@@ -29,6 +30,8 @@ const BYTES_MAX: usize = 512;
 pub(super) struct Remembered {
     hasher: RandomState,
     places: Box<[Place]>,
+    /// The cell of the last id: ids mostly are of one.
+    cell: Option<Name>,
 }
 
 #[derive(Default)]
@@ -48,7 +51,7 @@ struct Entry {
 impl Default for Remembered {
     fn default() -> Self {
         let places = std::iter::repeat_with(Place::default).take(REMEMBERED_MAX).collect();
-        Self { hasher: RandomState::default(), places }
+        Self { hasher: RandomState::default(), places, cell: None }
     }
 }
 
@@ -102,6 +105,9 @@ impl Remembered {
         message: &[u8],
         caller: &Caller,
     ) -> Result<Result<Parsed, Fault>, DecodeError> {
+        if let Some(parsed) = self.one(kind, message) {
+            return Ok(Ok(parsed));
+        }
         Ok(match kind {
             Kind::Acquire => match self.plain(message, Named::Required, caller) {
                 Some(asked) => Ok(operations::to_acquire(asked)),
@@ -117,6 +123,19 @@ impl Remembered {
             Kind::Release => operations::release(Message::decode(message)?),
             Kind::Cancel => operations::cancel(Message::decode(message)?),
         })
+    }
+
+    /// What names one lease or ticket, and says nothing else; else the parser says what it is.
+    fn one(&mut self, kind: Kind, message: &[u8]) -> Option<Parsed> {
+        if matches!(kind, Kind::Acquire | Kind::Check | Kind::Resize) {
+            return None;
+        }
+        let id = std::str::from_utf8(single(message, 1)?).ok()?;
+        let id = LeaseId::parse_near(id, self.cell.as_ref()).ok()?;
+        if self.cell.as_ref() != Some(&id.cell) {
+            self.cell = Some(id.cell.clone());
+        }
+        operations::plain(kind, id)
     }
 
     /// A request, where nothing about it or its message is out of the ordinary; else the parser says what is.

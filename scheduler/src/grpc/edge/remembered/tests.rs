@@ -43,13 +43,57 @@ fn shown(parsed: Result<Parsed, Fault>) -> String {
 fn by_the_parser(kind: Kind, message: &[u8], caller: &Caller) -> String {
     let parsed = match kind {
         Kind::Check => v1::CheckQuotaRequest::decode(message).map(|wire| operations::check(wire, caller)),
-        _ => v1::AcquireRequest::decode(message).map(|wire| operations::acquire(wire, caller)),
+        Kind::Confirm => v1::ConfirmRequest::decode(message).map(operations::confirm),
+        Kind::Renew => v1::RenewRequest::decode(message).map(operations::renew),
+        Kind::Release => v1::ReleaseRequest::decode(message).map(operations::release),
+        Kind::Cancel => v1::CancelRequest::decode(message).map(operations::cancel),
+        Kind::Resize => v1::ResizeRequest::decode(message).map(operations::resize),
+        Kind::Acquire => v1::AcquireRequest::decode(message).map(|wire| operations::acquire(wire, caller)),
     };
     parsed.map_or_else(|error| error.to_string(), shown)
 }
 
 fn remembered(remembered: &mut Remembered, kind: Kind, message: &[u8], caller: &Caller) -> String {
     remembered.parse(kind, message, caller).map_or_else(|error| error.to_string(), shown)
+}
+
+#[test]
+fn ids_are_parsed_as_the_parser_parses_them() {
+    let caller = caller();
+    let mut known = Remembered::default();
+    let ids = |ids: &[&str], holder: &str| v1::RenewRequest {
+        ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+        holder: holder.to_owned(),
+    };
+    let mut messages: Vec<_> = [
+        ids(&["main-1"], ""),
+        ids(&["main-18446744073709551615"], ""),
+        ids(&["other-2"], ""),
+        ids(&["main-01"], ""),
+        ids(&["nothing"], ""),
+        ids(&["main-1", "other-2"], ""),
+        ids(&["main-1"], "runner"),
+        ids(&[], "runner"),
+        ids(&[], ""),
+    ]
+    .iter()
+    .map(|message| message.encode_to_vec())
+    .collect();
+    let whole = messages[0].clone();
+    for at in 0..whole.len() {
+        messages.push(whole[..at].to_vec());
+        for change in [1, 0x80, 0xff] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= change;
+            messages.push(bytes);
+        }
+    }
+    for kind in [Kind::Confirm, Kind::Renew, Kind::Resize, Kind::Release, Kind::Cancel] {
+        for bytes in &messages {
+            let expected = by_the_parser(kind, bytes, &caller);
+            assert_eq!(remembered(&mut known, kind, bytes, &caller), expected, "{kind:?} {bytes:?}");
+        }
+    }
 }
 
 #[test]
