@@ -204,6 +204,11 @@ impl Engine {
         Ok(look(&View::long(cell)))
     }
 
+    /// Looks at a cell's ledger for a short while. It shows all that had been answered when this was called.
+    pub async fn look<R>(&self, cell: &Name, look: impl FnOnce(&View<'_>) -> R) -> Result<R, EngineError> {
+        Ok(look(&self.cell(cell)?.look().await))
+    }
+
     /// Looks at a cell's ledger as it was published last, for a short while, and waits for no more than its publisher.
     pub fn peek<R>(&self, cell: &Name, look: impl FnOnce(&View<'_>) -> R) -> Result<R, EngineError> {
         Ok(look(&View::of(self.cell(cell)?)))

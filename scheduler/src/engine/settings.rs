@@ -36,17 +36,17 @@ pub struct EngineSettings {
     /// Bytes that may be posted and not yet taken by the store; then new requests are turned away. A store that stalls
     /// for a second at a hundred thousand decisions of three hundred bytes needs half of the default.
     pub journal_buffer_bytes_max: usize,
-    /// Records that readers may be behind what was decided, as memory must hold them; then new requests are turned away. From
-    /// a quarter of it on, decisions are not answered before readers have come nearer. So it takes more that are under way at
-    /// once than the rest of it.
+    /// Records that readers may be behind what was decided, as memory must hold them; then new requests are turned away. As a
+    /// decision is not answered before readers are within a quarter of it, it takes more under way at once than the rest: three
+    /// times what the server admits by itself.
     pub unpublished_max: u64,
     /// Bytes to remember, under [`OnStoreFailure::Continue`], for when the store is back. Beyond that the journal is given
     /// up until a restart.
     pub detached_bytes_max: usize,
     /// Journal bytes after which a snapshot is made. A restart reads about so much: seconds.
     pub snapshot_after_bytes: usize,
-    /// How often the invariants of what is served are checked, beside those of every snapshot. While it lasts, it takes as
-    /// much memory as another copy of the ledger, and one processor; often enough that a fault is found in the hour it came.
+    /// How often the invariants of what is served are checked, beside those of every snapshot. While it lasts, it takes one
+    /// processor; often enough that a fault is found in the hour it came.
     pub audit_every: Duration,
     /// Events kept for watchers who resume: some seconds of full load, some hours of ordinary load.
     pub recent_events_max: usize,

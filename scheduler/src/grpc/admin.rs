@@ -368,7 +368,7 @@ impl Admin {
     /// Whether there is such an object anywhere.
     async fn known(&self, object: Object<'_>) -> Result<(), Fault> {
         for cell in self.0.engine.cells() {
-            let found = self.0.engine.read(cell, |view| view.revision(object).is_some()).await;
+            let found = self.0.engine.look(cell, |view| view.revision(object).is_some()).await;
             if found.map_err(|error| Fault::engine(&error, ""))? {
                 return Ok(());
             }
