@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use crate::atomics::{AtomicBool, AtomicUsize, PassingReadGuard, PassingRwLock, RwLock, RwLockReadGuard, unlock_fair};
 
-/// For how long a reader stands behind the changer. Some ten portions, and less than anybody notices.
+/// For how long a reader stands behind the changer: longer than portions take, and less than anybody notices.
 pub const PATIENCE: Duration = Duration::from_micros(500);
 
 /// A value that many read while one changes it.

@@ -10,9 +10,11 @@ use crate::persist::{Record, What};
 /// Records that are shown together when nobody waits to see them: a tenth of a millisecond's work.
 const MUCH: usize = 256;
 
-/// Records that are shown in one portion, at least: readers wait for some tens of microseconds. Fewer would cost the
-/// publisher more waiting for readers than work.
-const PORTION: usize = 32;
+/// Records that are shown in one portion, at least and, but where more belong together, at most: readers wait for some tens
+/// or hundreds of microseconds. With fewer the publisher would wait more than it works, where many read.
+const PORTION: std::ops::RangeInclusive<usize> = 32..=256;
+/// Of a batch, a portion is one in so many: the further readers are behind, the larger the portions by which they catch up.
+const PORTIONS: usize = 8;
 
 /// Records that were posted one after another, cut off together.
 #[derive(Debug)]
@@ -40,8 +42,16 @@ impl Batch {
     /// The records in the portions in which they are shown, each with the number of its first: what follows from an entry
     /// at once is in one with it.
     pub(super) fn portions(&self) -> impl Iterator<Item = (u64, &[Record])> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, end)| (self.first + start as u64, &self.records[start..*end]))
+        let least = (self.records.len() / PORTIONS).clamp(*PORTION.start(), *PORTION.end());
+        let mut start = 0;
+        self.ends.iter().filter_map(move |end| {
+            if *end < self.records.len() && *end < start + least {
+                return None;
+            }
+            let portion = (self.first + start as u64, &self.records[start..*end]);
+            start = *end;
+            Some(portion)
+        })
     }
 }
 
@@ -107,7 +117,7 @@ impl Log {
 
     /// All that follows at once from what was posted so far has been posted: readers may see it without what comes next.
     pub(super) fn settled(&mut self) {
-        if self.open.len() >= self.ends.last().unwrap_or(&0) + PORTION {
+        if self.open.len() >= self.ends.last().unwrap_or(&0) + PORTION.start() {
             self.ends.push(self.open.len());
         }
     }
@@ -193,7 +203,7 @@ fn request_bytes(request: &Request) -> usize {
 mod tests {
     use headgate_ledger::{Entry, Id, Time};
 
-    use super::{Log, PORTION};
+    use super::Log;
     use crate::engine::caller::ledger_origin;
     use crate::persist::{Record, What};
 
@@ -225,26 +235,31 @@ mod tests {
         assert!(log.unjournaled > 0 && log.unjournaled == log.since_mark);
     }
 
-    #[test]
-    fn what_belongs_together_is_shown_together() {
+    /// A batch, cut after steps of so many records each: the numbers of the first records of its portions, and their sizes.
+    fn portions(steps: &[usize]) -> Vec<(u64, usize)> {
         let mut log = Log::new(0);
-        // As many of one entry each as make a portion, then one from which much follows, and a last one.
-        for steps in [vec![1; PORTION], vec![2 * PORTION], vec![1]].concat() {
-            (0..steps).for_each(|id| log.push(record(id as u64)));
+        for step in steps {
+            (0..*step).for_each(|id| log.push(record(id as u64)));
             log.settled();
         }
         log.cut();
         let batch = log.take_to_publish(false).expect("a batch");
-        let portions: Vec<_> = batch.portions().map(|(first, records)| (first, records.len())).collect();
-        let first = |records: usize| records as u64 + 1;
-        assert_eq!(portions, [(first(0), PORTION), (first(PORTION), 2 * PORTION), (first(3 * PORTION), 1)]);
-        log.push(record(1));
-        log.settled();
-        log.cut();
-        let batch = log.take_to_publish(false).expect("a batch");
-        assert_eq!(
-            batch.portions().map(|(first, records)| (first, records.len())).collect::<Vec<_>>(),
-            [(first(3 * PORTION + 1), 1)]
-        );
+        batch.portions().map(|(first, records)| (first, records.len())).collect()
+    }
+
+    #[test]
+    fn what_belongs_together_is_shown_together() {
+        assert_eq!(portions(&[1]), [(1, 1)]);
+        // As many of one entry each as make a portion, then one from which much follows, and a last one.
+        let steps = [&[1; 32][..], &[100], &[1]].concat();
+        assert_eq!(portions(&steps), [(1, 32), (33, 100), (133, 1)]);
+    }
+
+    #[test]
+    fn the_more_there_is_to_show_the_more_is_shown_at_once() {
+        let sizes = |records| portions(&vec![1; records]).into_iter().map(|(_, size)| size).collect::<Vec<_>>();
+        assert_eq!(sizes(100), [32, 32, 32, 4]);
+        assert_eq!(sizes(1024), [128; 8]);
+        assert_eq!(sizes(4096), [256; 16]);
     }
 }
