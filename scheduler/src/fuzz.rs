@@ -5,7 +5,7 @@
 //! garbled on the way.
 
 use crate::config::{self, ClassShape, Config, ConfigShape, Objects, PoolShape, TenantShape, write_yaml};
-use crate::persist::{Record, SnapshotReader, write_snapshot};
+use crate::persist::{Record, RecordReader, SnapshotReader, rewritten_by_library, write_snapshot};
 use crate::simulate::Trace;
 use crate::{grpc, scenario};
 
@@ -60,27 +60,40 @@ pub fn message(bytes: &[u8]) {
     grpc::garbled::message(bytes);
 }
 
-/// A record of the journal.
+/// A record of the journal. What is read and written by hand is as the library reads and writes it.
 pub fn record(bytes: &[u8]) {
-    if let Ok(record) = Record::decode(bytes) {
+    let mut reader = RecordReader::default();
+    let read = reader.read(bytes);
+    assert_eq!(read, Record::by_library(bytes));
+    if let Ok(record) = read {
         let mut written = Vec::new();
         record.encode(&mut written);
         assert_eq!(written.len(), record.encoded_len());
-        assert_eq!(Record::decode(&written), Ok(record));
+        assert_eq!(written, record.written_by_library());
+        // Now by one who knows the names.
+        assert_eq!(reader.read(&written), Ok(record));
     }
 }
 
-/// Parts of a snapshot, each after its length in two bytes, the lower first.
+/// Parts of a snapshot, each after its length in two bytes, the lower first. What is read and written by hand is as the
+/// library reads and writes it.
 pub fn snapshot(bytes: &[u8]) {
-    let mut reader = SnapshotReader::default();
+    let (mut reader, mut library) = (SnapshotReader::default(), SnapshotReader::default());
     for part in parts(bytes) {
-        if reader.take(part).is_err() {
+        let taken = reader.take(part);
+        assert_eq!(taken, library.take_by_library(part));
+        if taken.is_err() {
             return;
         }
     }
-    let Ok((header, snapshot)) = reader.finish() else { return };
+    let read = reader.finish();
+    assert_eq!(read, library.finish());
+    let Ok((header, snapshot)) = read else { return };
     let mut again = SnapshotReader::default();
-    let taken = write_snapshot(&header, &snapshot, |part| again.take(part));
+    let taken = write_snapshot(&header, &snapshot, |part| {
+        assert_eq!(part, rewritten_by_library(part));
+        again.take(part)
+    });
     assert_eq!(taken, Ok(()));
     assert_eq!(again.finish(), Ok((header, snapshot)));
 }

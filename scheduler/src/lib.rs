@@ -12,6 +12,7 @@ pub mod http;
 pub mod listen;
 pub mod logs;
 pub mod persist;
+mod protobuf;
 pub mod ready;
 pub mod reconcile;
 pub mod scenario;

@@ -10,6 +10,8 @@ use prost::Message as _;
 
 use super::error::{At, RecordError};
 use super::form::{Persisted, parse_there};
+use super::reader::RecordReader;
+use super::writer::RecordWriter;
 
 /// One thing that the journal says. Its number is the store's to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,20 +105,29 @@ impl Persisted for Surface {
 }
 
 impl Record {
-    /// Appends the bytes that stand for it.
+    /// Appends the bytes that stand for it. Who has many to write has a [`RecordWriter`].
     pub fn encode(&self, bytes: &mut Vec<u8>) {
-        // A vector grows as it must.
-        self.form().encode_raw(bytes);
+        bytes.extend_from_slice(RecordWriter::default().write(self));
     }
 
     /// How many bytes stand for it.
     pub fn encoded_len(&self) -> usize {
-        self.form().encoded_len()
+        RecordWriter::default().write(self).len()
     }
 
-    /// What the bytes stand for.
+    /// What the bytes stand for. Who has many to read has a [`RecordReader`].
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        RecordReader::default().read(bytes)
+    }
+
+    /// What the bytes stand for, as the library reads them.
+    pub(crate) fn by_library(bytes: &[u8]) -> Result<Self, RecordError> {
         Self::parse(journal::Record::decode(bytes).map_err(|error| RecordError::new(error.to_string()))?)
+    }
+
+    /// The bytes that stand for it, as the library writes them.
+    pub(crate) fn written_by_library(&self) -> Vec<u8> {
+        self.form().encode_to_vec()
     }
 }
 

@@ -11,6 +11,14 @@ use prost::Message as _;
 
 use super::error::{At, RecordError};
 use super::form::{Persisted, nanos, parse_all, parse_said, parse_there};
+use super::known::Known;
+use crate::protobuf::{Back, NotPlain};
+
+mod plain;
+#[cfg(test)]
+mod tests;
+
+use plain::{ENDED, LEASES, Plain, TICKETS, write_ended, write_lease, write_ticket};
 
 /// The format that is written, and the only one that is read.
 const FORMAT: u32 = 1;
@@ -36,7 +44,7 @@ pub fn write_snapshot<E>(
     snapshot: &Snapshot,
     write: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut parts = Parts { part: journal::SnapshotPart::default(), bytes: 0, closed: 0, write };
+    let mut parts = Parts::new(write);
     let SnapshotHeader { cell, sequence, time, digest } = header;
     let Snapshot { settings, classes, pools, tenants, leases, tickets, ended, next_id, posted } = snapshot;
     parts.part.header = Some(journal::SnapshotHeader {
@@ -60,29 +68,50 @@ pub fn write_snapshot<E>(
         parts.add(tenant.form(), |part| &mut part.tenants)?;
     }
     for (lease, charged) in leases {
-        let mut form = lease.form();
-        form.charged = charged.as_ref().map(|amounts| journal::Amounts { amounts: amounts.form() });
-        parts.add(form, |part| &mut part.leases)?;
+        parts.add_by_hand(LEASES, |back| write_lease(lease, charged.as_ref(), back))?;
     }
     for ticket in tickets {
-        parts.add(ticket.form(), |part| &mut part.tickets)?;
+        parts.add_by_hand(TICKETS, |back| write_ticket(ticket, back))?;
     }
     for ended in ended {
-        parts.add(ended.form(), |part| &mut part.ended)?;
+        parts.add_by_hand(ENDED, |back| write_ended(ended, back))?;
     }
     parts.part.trailer = Some(journal::SnapshotTrailer { parts: parts.closed + 1 });
     parts.close()
 }
 
+/// A part as the library writes what it reads of it.
+pub(crate) fn rewritten_by_library(part: &[u8]) -> Vec<u8> {
+    journal::SnapshotPart::decode(part).map(|part| part.encode_to_vec()).unwrap_or_default()
+}
+
 /// The part that is being filled.
 struct Parts<W> {
     part: journal::SnapshotPart,
+    /// What is in it beside that, and stands between it and the trailer.
+    by_hand: Vec<u8>,
+    back: Back,
     bytes: usize,
     closed: u64,
     write: W,
 }
 
 impl<E, W: FnMut(&[u8]) -> Result<(), E>> Parts<W> {
+    fn new(write: W) -> Self {
+        let (part, by_hand, back) = (journal::SnapshotPart::default(), Vec::new(), Back::default());
+        Self { part, by_hand, back, bytes: 0, closed: 0, write }
+    }
+
+    /// Adds what `write` writes to a field that stands after all that [`Parts::add`] adds to.
+    fn add_by_hand(&mut self, field: u32, write: impl FnOnce(&mut Back)) -> Result<(), E> {
+        self.back.clear();
+        write(&mut self.back);
+        self.bytes += self.back.len();
+        self.back.frame(field, 0);
+        self.by_hand.extend_from_slice(self.back.written());
+        if self.bytes >= PART_BYTES { self.close() } else { Ok(()) }
+    }
+
     fn add<F: prost::Message>(
         &mut self,
         form: F,
@@ -165,7 +194,13 @@ impl<E, W: FnMut(&[u8]) -> Result<(), E>> Parts<W> {
     }
 
     fn close(&mut self) -> Result<(), E> {
-        (self.write)(&std::mem::take(&mut self.part).encode_to_vec())?;
+        let mut part = std::mem::take(&mut self.part);
+        let trailer = part.trailer.take();
+        // A vector grows as it must.
+        let mut bytes = part.encode_to_vec();
+        bytes.append(&mut self.by_hand);
+        journal::SnapshotPart { trailer, ..journal::SnapshotPart::default() }.encode_raw(&mut bytes);
+        (self.write)(&bytes)?;
         self.bytes = 0;
         self.closed += 1;
         Ok(())
@@ -175,6 +210,7 @@ impl<E, W: FnMut(&[u8]) -> Result<(), E>> Parts<W> {
 /// Gathers a snapshot from its parts.
 #[derive(Debug, Default)]
 pub struct SnapshotReader {
+    known: Known,
     header: Option<SnapshotHeader>,
     snapshot: Snapshot,
     parts: u64,
@@ -184,6 +220,20 @@ pub struct SnapshotReader {
 impl SnapshotReader {
     /// Takes the next part.
     pub fn take(&mut self, part: &[u8]) -> Result<(), RecordError> {
+        match Plain::of(part, &mut self.known) {
+            Ok(Plain { leases, tickets, ended, rest }) => {
+                self.take_by_library(&rest)?;
+                self.snapshot.leases.extend(leases);
+                self.snapshot.tickets.extend(tickets);
+                self.snapshot.ended.extend(ended);
+                Ok(())
+            }
+            Err(NotPlain) => self.take_by_library(part),
+        }
+    }
+
+    /// Takes the next part, as the library reads it.
+    pub(crate) fn take_by_library(&mut self, part: &[u8]) -> Result<(), RecordError> {
         let part = journal::SnapshotPart::decode(part).map_err(|error| RecordError::new(error.to_string()))?;
         let journal::SnapshotPart {
             header,

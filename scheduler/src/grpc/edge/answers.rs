@@ -10,7 +10,6 @@ use headgate_proto::limits::OPERATIONS_BYTES_MAX;
 use headgate_proto::v1;
 use headgate_proto::v1::operation_result::Result as WireResult;
 
-use super::back::Back;
 use super::body::PREFIX_BYTES;
 use crate::engine::{Answer, Done, Each, EngineError, Footing};
 use crate::grpc::batch::{AllTold, Said, Told};
@@ -19,6 +18,7 @@ use crate::grpc::operations::{self, Kind, Telling};
 use crate::grpc::render::{self, Detail};
 use crate::grpc::service::Service;
 use crate::grpc::words::Word as _;
+use crate::protobuf::Back;
 
 /// Bytes that answers are put into, many small ones into one piece of memory.
 const PIECE_BYTES: usize = 16 * 1024;

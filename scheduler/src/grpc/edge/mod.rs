@@ -13,7 +13,6 @@ mod answers;
 mod back;
 mod body;
 mod connection;
-mod fields;
 mod keepalive;
 mod ordinary;
 mod remembered;

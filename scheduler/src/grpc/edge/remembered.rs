@@ -14,12 +14,12 @@ use headgate_proto::v1;
 use prost::{DecodeError, Message};
 use tonic::Code;
 
-use super::fields::{Field, Fields, single};
 use crate::auth::Caller;
 use crate::engine::LeaseId;
 use crate::grpc::fault::Fault;
 use crate::grpc::operations::{self, Kind, Parsed};
 use crate::grpc::parse::{self, Asked, Named};
+use crate::protobuf::{Field, Fields, single};
 
 /// Requests that are remembered: some for each of a thousand tenants.
 const REMEMBERED_MAX: usize = 4_096;

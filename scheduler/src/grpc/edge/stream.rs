@@ -19,7 +19,6 @@ use tokio::sync::mpsc;
 use tonic::codegen::http::HeaderValue;
 
 use super::body::{Pieces, broken, release};
-use super::fields::{Field, Fields};
 use super::ordinary::send_data;
 use super::remembered::undecodable;
 use super::{Desk, Edge, reply};
@@ -32,6 +31,7 @@ use crate::grpc::fault::Fault;
 use crate::grpc::operations::{self, Kind, Parsed};
 use crate::grpc::service::Service;
 use crate::grpc::stream::{MESSAGES_MAX, check_count, stopping};
+use crate::protobuf::{Field, Fields};
 
 /// Operations from which on no further message is decided with them.
 const TOGETHER: usize = 256;

@@ -39,7 +39,7 @@ fn resource() -> impl Strategy<Value = Resource> {
     "[A-Za-z0-9._/:-]{1,12}".prop_map(|text| Resource::parse(&text).expect("a resource"))
 }
 
-fn holder() -> impl Strategy<Value = Holder> {
+pub(crate) fn holder() -> impl Strategy<Value = Holder> {
     "[ -~é]{1,12}".prop_map(|text| Holder::parse(&text).expect("a holder"))
 }
 
@@ -47,15 +47,15 @@ fn span() -> impl Strategy<Value = Duration> {
     prop_oneof![Just(Duration::ZERO), any::<u64>().prop_map(Duration::from_nanos)]
 }
 
-fn time() -> impl Strategy<Value = Time> {
+pub(crate) fn time() -> impl Strategy<Value = Time> {
     any::<u64>().prop_map(Time::from_nanos)
 }
 
-fn id() -> impl Strategy<Value = Id> {
+pub(crate) fn id() -> impl Strategy<Value = Id> {
     any::<u64>().prop_map(Id)
 }
 
-fn amounts() -> impl Strategy<Value = Amounts> {
+pub(crate) fn amounts() -> impl Strategy<Value = Amounts> {
     vec((resource(), 0..=AMOUNT_MAX), 0..4)
         .prop_filter_map("a resource named twice", |amounts| Amounts::new(amounts).ok())
 }
@@ -74,7 +74,7 @@ fn source() -> impl Strategy<Value = Source> {
 }
 
 prop_compose! {
-    fn request()(
+    pub(crate) fn request()(
         (id, tenant, pool, resources) in
             ("[ -~]{1,12}".prop_map(|id| RequestId::parse(&id).expect("an id")), path(), name(), amounts()),
         (count, min_count, priority) in any::<(u32, u32, i32)>(),

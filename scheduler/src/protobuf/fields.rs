@@ -2,7 +2,7 @@
 
 /// A field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field<'a> {
+pub(crate) enum Field<'a> {
     /// A whole number.
     Number(u64),
     /// Text, or a message.
@@ -13,11 +13,11 @@ pub(super) enum Field<'a> {
 
 /// A message is malformed, or has what no message here has; the library says in what way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NotPlain;
+pub(crate) struct NotPlain;
 
 /// Fields in the order in which they lie there.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<(u32, Field<'a>), NotPlain>;
@@ -44,7 +44,7 @@ impl<'a> Fields<'a> {
             1 => self.fixed(8)?,
             2 => {
                 let length = usize::try_from(self.number()?).ok()?;
-                Field::Bytes(self.take(length)?)
+                Field::Bytes(self.bytes(length)?)
             }
             5 => self.fixed(4)?,
             _ => return None,
@@ -52,8 +52,9 @@ impl<'a> Fields<'a> {
         (key >> 3 != 0).then_some((key >> 3, value))
     }
 
+    /// A number, as keys and lengths are too.
     #[inline]
-    fn number(&mut self) -> Option<u64> {
+    pub(crate) fn number(&mut self) -> Option<u64> {
         // Almost all keys and lengths, and most numbers, are one byte.
         match self.0 {
             [byte, rest @ ..] if *byte < 0x80 => {
@@ -80,20 +81,21 @@ impl<'a> Fields<'a> {
         None
     }
 
+    /// So many bytes.
     #[inline]
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+    pub(crate) fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(taken)
     }
 
     fn fixed(&mut self, length: usize) -> Option<Field<'a>> {
-        self.take(length).map(|_| Field::Fixed)
+        self.bytes(length).map(|_| Field::Fixed)
     }
 }
 
 /// The one field of a message that has no other, where it is a message itself.
-pub(super) fn single(message: &[u8], number: u32) -> Option<&[u8]> {
+pub(crate) fn single(message: &[u8], number: u32) -> Option<&[u8]> {
     let mut fields = Fields(message);
     match (fields.next(), fields.next()) {
         (Some(Ok((found, Field::Bytes(inner)))), None) if found == number => Some(inner),
