@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use headgate_benches::{Cell, Size, record, sizes};
-use headgate_scheduler::persist::Record;
+use headgate_scheduler::persist::{Record, RecordReader, RecordWriter};
 use headgate_scheduler::store::{Batch, CellName, FileOptions, FileStore, Journal, Store};
 use tempfile::TempDir;
 
@@ -20,18 +20,14 @@ fn one() -> Record {
 fn records(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("record");
     let record = one();
-    let mut bytes = Vec::with_capacity(record.encoded_len());
+    let mut writer = RecordWriter::default();
     group.throughput(Throughput::Bytes(record.encoded_len() as u64));
-    group.bench_function("encode", |bencher| {
-        bencher.iter(|| {
-            bytes.clear();
-            black_box(&record).encode(&mut bytes);
-        });
-    });
+    group.bench_function("encode", |bencher| bencher.iter(|| writer.write(black_box(&record)).len()));
     let mut bytes = Vec::new();
     record.encode(&mut bytes);
     group.bench_function("decode", |bencher| {
-        bencher.iter(|| Record::decode(black_box(&bytes)).expect("a record"));
+        let mut reader = RecordReader::default();
+        bencher.iter(|| reader.read(black_box(&bytes)).expect("a record"));
     });
     group.finish();
 }

@@ -328,15 +328,15 @@ impl Cell {
         }
     }
 
-    /// Waits for something to commit; none when it is over. A mark is set where one is due: it is the last of what is
+    /// Waits for something to commit; none when it is over. Where a mark is `due` it is set: it is the last of what is
     /// taken.
-    pub(super) fn take_to_commit(&self, until: Option<Instant>) -> Taken {
+    pub(super) fn take_to_commit(&self, until: Option<Instant>, due: bool) -> Taken {
         let mut writer = self.writer.lock();
+        if due {
+            writer.mark();
+            self.posted.store(writer.log.posted, Ordering::Release);
+        }
         loop {
-            if writer.log.since_mark >= self.settings.snapshot_after_bytes {
-                writer.mark();
-                self.posted.store(writer.log.posted, Ordering::Release);
-            }
             writer.log.cut();
             let batches = writer.log.take_to_commit();
             if !batches.is_empty() {

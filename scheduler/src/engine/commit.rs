@@ -12,9 +12,10 @@ use super::cell::{Cell, Taken};
 use super::error::Outage;
 use super::health::StoreHealth;
 use super::log::Batch;
+use super::pace::Pace;
 use super::settings::OnStoreFailure;
 use super::writer::Standing;
-use crate::persist::What;
+use crate::persist::{RecordWriter, What};
 use crate::store::{self, Epoch, Journal, PushError, Sequence, StoreError};
 
 /// The committer's thread.
@@ -24,6 +25,10 @@ pub(super) struct Committer {
     epoch: Epoch,
     /// What the store has not taken, in order.
     pending: VecDeque<Arc<Batch>>,
+    pace: Arc<Pace>,
+    /// Bytes journaled since the last mark.
+    since_mark: u64,
+    writer: RecordWriter,
     encoded: store::Batch,
     /// Decisions go on without the store.
     detached: Option<Detached>,
@@ -77,8 +82,16 @@ impl From<StoreError> for Failure {
 }
 
 impl Committer {
-    pub(super) fn new(cell: Arc<Cell>, journal: Box<dyn Journal>, epoch: Epoch) -> Self {
-        Self { cell, journal, epoch, pending: VecDeque::new(), encoded: store::Batch::default(), detached: None }
+    /// Goes on from where so many bytes were journaled since the last mark.
+    pub(super) fn new(
+        cell: Arc<Cell>,
+        journal: Box<dyn Journal>,
+        epoch: Epoch,
+        pace: Arc<Pace>,
+        since_mark: u64,
+    ) -> Self {
+        let (pending, writer, encoded) = (VecDeque::new(), RecordWriter::default(), store::Batch::default());
+        Self { cell, journal, epoch, pending, pace, since_mark, writer, encoded, detached: None }
     }
 
     /// Commits until it is over, and all that was posted is with the store, if it can be.
@@ -95,7 +108,11 @@ impl Committer {
 
     fn step(&mut self) -> Result<(), Over> {
         let retry_at = self.detached.as_ref().map(|detached| detached.retry_at);
-        match self.cell.take_to_commit(retry_at) {
+        let due = self.pace.is_due(self.since_mark);
+        if due {
+            self.since_mark = 0;
+        }
+        match self.cell.take_to_commit(retry_at, due) {
             Taken::Batches(batches) => self.pending.extend(batches),
             Taken::Nothing => {}
             Taken::Over => {
@@ -124,7 +141,7 @@ impl Committer {
             let missing =
                 self.pending.iter().flat_map(|batch| batch.numbered()).filter(|(number, _)| *number > after.0);
             for (_, record) in missing {
-                match self.encoded.push_with(|bytes| record.encode(bytes)) {
+                match self.encoded.push(self.writer.write(record)) {
                     Ok(()) => {}
                     Err(PushError::BatchFull) => break,
                     // What could be too large is refused before it is posted.
@@ -143,6 +160,7 @@ impl Committer {
             metrics.commit.record(started.elapsed());
             metrics.commits.increment();
             metrics.records.add(self.encoded.len() as u64);
+            self.since_mark += self.encoded.bytes() as u64;
             self.taken(last)?;
         }
     }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::SnapshotWritten;
 use super::audit;
 use super::cell::Cell;
+use super::pace::Pace;
 use super::recover::{self, RecoveryError};
 use crate::persist::{SnapshotHeader, write_snapshot};
 use crate::store::{Archive, Sequence};
@@ -23,6 +24,14 @@ pub(super) struct Fold {
     pub(super) digest: u64,
 }
 
+/// What a snapshot was made of.
+struct Folded {
+    /// Records that were replayed.
+    records: u64,
+    /// Its own bytes.
+    bytes: u64,
+}
+
 /// The folder's thread.
 pub(super) struct Folder {
     pub(super) cell: Arc<Cell>,
@@ -30,6 +39,8 @@ pub(super) struct Folder {
     pub(super) folds: mpsc::Receiver<Fold>,
     /// When the last snapshot was written.
     pub(super) written: SnapshotWritten,
+    /// Who asks for them hears how large they are.
+    pub(super) pace: Arc<Pace>,
 }
 
 impl Folder {
@@ -53,17 +64,18 @@ impl Folder {
 
     /// Makes a snapshot where one was last asked for; says whether there may be more.
     fn fold_last(&self, mut fold: Fold) -> bool {
+        let mut behind = false;
         while let Ok(later) = self.folds.try_recv() {
-            fold = later;
+            (fold, behind) = (later, true);
         }
         let cell = &self.cell.name;
         let metrics = &self.cell.metrics;
         let started = Instant::now();
-        match self.fold(fold) {
-            Ok(records) => {
+        match self.fold_apart(fold, behind) {
+            Ok(Folded { records, bytes }) => {
                 metrics.snapshots.increment();
                 *self.written.lock() = Some((fold.at, Instant::now()));
-                tracing::info!(%cell, at = fold.at, records, took = ?started.elapsed(), "a snapshot was made");
+                tracing::info!(%cell, at = fold.at, records, bytes, behind, took = ?started.elapsed(), "a snapshot was made");
                 true
             }
             Err(error @ RecoveryError::Digest { .. }) => {
@@ -80,20 +92,63 @@ impl Folder {
         }
     }
 
-    fn fold(&self, Fold { at, digest }: Fold) -> Result<u64, RecoveryError> {
-        let cell = &self.cell;
-        let recovered = recover::recover(&*self.archive, &cell.name, Some(at), |_| {})?;
-        let found = recovered.ledger.digest();
-        if found != digest {
-            return Err(RecoveryError::Digest { sequence: at, expected: digest, found });
-        }
-        let header = SnapshotHeader { cell: cell.name.clone(), sequence: at, time: recovered.time, digest };
-        let mut writer = self.archive.write_snapshot(Sequence(at))?;
-        write_snapshot(&header, &recovered.ledger.snapshot(), |part| writer.write(part))?;
-        writer.finish()?;
-        self.archive.prune()?;
-        // Last, as it keeps nobody from a snapshot: that holds what was posted, and nothing that is counted.
-        audit::of(cell, "the snapshot's", &recovered.ledger, recovered.time);
-        Ok(recovered.replay.records)
+    /// Folds on a thread that gives way to those who serve, unless it is behind already.
+    ///
+    /// An audit of what is served must not give way so: the publisher waits for it.
+    fn fold_apart(&self, fold: Fold, behind: bool) -> Result<Folded, RecoveryError> {
+        let (cell, archive, pace) = (&*self.cell, &*self.archive, &*self.pace);
+        std::thread::scope(|scope| {
+            let work = move || {
+                if !behind {
+                    give_way();
+                }
+                make_snapshot(cell, archive, pace, fold)
+            };
+            match std::thread::Builder::new().name(format!("fold {}", cell.name)).spawn_scoped(scope, work) {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                // It is done here then.
+                Err(_) => make_snapshot(cell, archive, pace, fold),
+            }
+        })
     }
 }
+
+fn make_snapshot(
+    cell: &Cell,
+    archive: &dyn Archive,
+    pace: &Pace,
+    Fold { at, digest }: Fold,
+) -> Result<Folded, RecoveryError> {
+    let recovered = recover::recover(archive, &cell.name, Some(at))?;
+    let found = recovered.ledger.digest();
+    if found != digest {
+        return Err(RecoveryError::Digest { sequence: at, expected: digest, found });
+    }
+    let header = SnapshotHeader { cell: cell.name.clone(), sequence: at, time: recovered.time, digest };
+    let mut writer = archive.write_snapshot(Sequence(at))?;
+    let mut bytes = 0;
+    write_snapshot(&header, &recovered.ledger.snapshot(), |part| {
+        bytes += part.len() as u64;
+        writer.write(part)
+    })?;
+    writer.finish()?;
+    pace.written(bytes);
+    archive.prune()?;
+    // Last, as it keeps nobody from a snapshot: that holds what was posted, and nothing that is counted.
+    audit::of(cell, "the snapshot's", &recovered.ledger, recovered.time);
+    Ok(Folded { records: recovered.replay.records, bytes })
+}
+
+/// Lets others have the processor first.
+#[cfg(target_os = "linux")]
+fn give_way() {
+    /// Of two who want one processor, who is nicer by so much gets a tenth of it.
+    const NICER: i32 = 10;
+    if let Err(error) = rustix::process::nice(NICER) {
+        tracing::debug!(%error, "a snapshot is made at the priority of all others");
+    }
+}
+
+/// Elsewhere a thread has no priority of its own: it would be the process's.
+#[cfg(not(target_os = "linux"))]
+fn give_way() {}

@@ -26,6 +26,7 @@ mod many;
 mod metrics;
 mod opening;
 mod operate;
+mod pace;
 mod places;
 mod publish;
 mod recover;

@@ -14,9 +14,11 @@ use super::cell::{Beginning, Cell};
 use super::clock::Clock;
 use super::commit::Committer;
 use super::due;
+use super::events::Happened;
 use super::fold::Folder;
 use super::hub::Hub;
 use super::metrics::Metrics;
+use super::pace::Pace;
 use super::publish::Publisher;
 use super::recover::{self, RecoveryError, Replay};
 use super::settings::EngineSettings;
@@ -141,11 +143,11 @@ fn begin(shared: &Shared, store: &dyn Store, name: &Name) -> Result<Begun, OpenE
     let hub = Hub::new(0, settings.recent_events_max, settings.watcher_messages_max);
     let base = recover::newest(&*archive, name).map_err(recovery_error)?;
     hub.begin(base.sequence);
-    let recovered = recover::go_on(base, &*archive, |happened| {
+    let mut tell = |happened: Happened| {
         let sequence = happened.sequence;
         hub.tell(vec![happened], sequence);
-    })
-    .map_err(recovery_error)?;
+    };
+    let recovered = recover::go_on(base, &*archive, Some(&mut tell)).map_err(recovery_error)?;
     hub.tell(Vec::new(), recovered.sequence);
     // Those who watched before the start.
     hub.expect();
@@ -173,8 +175,10 @@ fn begin(shared: &Shared, store: &dyn Store, name: &Name) -> Result<Begun, OpenE
 
     let written = super::SnapshotWritten::default();
     let (folder, folds) = mpsc::channel();
-    let folder_thread = Folder { cell: cell.clone(), archive, folds, written: written.clone() };
-    let committer = Committer::new(cell.clone(), journal, epoch);
+    let pace = Arc::new(Pace::new(settings.snapshot_after_bytes, recovery.replay.snapshot_bytes));
+    let folder_thread = Folder { cell: cell.clone(), archive, folds, written: written.clone(), pace: pace.clone() };
+    // What was replayed waits to be folded still.
+    let committer = Committer::new(cell.clone(), journal, epoch, pace, recovery.replay.bytes);
     let publisher = Publisher::new(cell.clone(), folder);
     let threads = vec![
         spawn(&cell, "commit", move || committer.run())?,

@@ -6,7 +6,7 @@
 use headgate_ledger::{Ledger, Name, Time};
 
 use super::events::{self, Happened};
-use crate::persist::{Record, RecordError, SnapshotReader, What};
+use crate::persist::{Record, RecordError, RecordReader, SnapshotReader, What};
 use crate::store::{Past, Sequence, StoreError};
 
 /// Why a ledger could not be had from its store.
@@ -59,21 +59,23 @@ pub struct Replay {
     pub snapshot: Option<u64>,
     /// Snapshots that could not be read, and why.
     pub unreadable: Vec<String>,
+    /// Its bytes.
+    pub snapshot_bytes: u64,
     /// Records that were read after it.
     pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
     /// Digests that were compared.
     pub digests: u64,
 }
 
-/// Recovers a ledger up to `until`, or as far as there are records. What happened on the way is told.
-pub(super) fn recover(
-    past: &dyn Past,
-    cell: &Name,
-    until: Option<u64>,
-    tell: impl FnMut(Happened),
-) -> Result<Recovered, RecoveryError> {
+/// Who is told what happened on the way, where somebody is.
+pub(super) type Told<'a> = Option<&'a mut dyn FnMut(Happened)>;
+
+/// Recovers a ledger up to `until`, or as far as there are records.
+pub(super) fn recover(past: &dyn Past, cell: &Name, until: Option<u64>) -> Result<Recovered, RecoveryError> {
     let mut recovered = newest_snapshot(past, cell, until)?;
-    replay(&mut recovered, past, until, tell)?;
+    replay(&mut recovered, past, until, None)?;
     Ok(recovered)
 }
 
@@ -83,12 +85,8 @@ pub(super) fn newest(past: &dyn Past, cell: &Name) -> Result<Recovered, Recovery
 }
 
 /// Goes on from there as far as there are records.
-pub(super) fn go_on(
-    mut recovered: Recovered,
-    past: &dyn Past,
-    tell: impl FnMut(Happened),
-) -> Result<Recovered, RecoveryError> {
-    replay(&mut recovered, past, None, tell)?;
+pub(super) fn go_on(mut recovered: Recovered, past: &dyn Past, told: Told<'_>) -> Result<Recovered, RecoveryError> {
+    replay(&mut recovered, past, None, told)?;
     Ok(recovered)
 }
 
@@ -115,9 +113,11 @@ fn newest_snapshot(past: &dyn Past, cell: &Name, until: Option<u64>) -> Result<R
 /// The ledger of one snapshot.
 pub(super) fn read_snapshot(past: &dyn Past, cell: &Name, at: Sequence) -> Result<Recovered, RecoveryError> {
     let wrong = |error| RecoveryError::Record { sequence: at.0, error };
-    let mut reader = SnapshotReader::default();
+    let (mut reader, mut snapshot_bytes) = (SnapshotReader::default(), 0);
     for part in past.read_snapshot(at)? {
-        reader.take(&part?).map_err(wrong)?;
+        let part = part?;
+        reader.take(&part).map_err(wrong)?;
+        snapshot_bytes += part.len() as u64;
     }
     let (header, snapshot) = reader.finish().map_err(wrong)?;
     if header.cell != *cell || header.sequence != at.0 {
@@ -125,7 +125,7 @@ pub(super) fn read_snapshot(past: &dyn Past, cell: &Name, at: Sequence) -> Resul
     }
     let ledger = Ledger::restore(snapshot);
     compare(at.0, header.digest, ledger.digest())?;
-    let replay = Replay { snapshot: Some(at.0), digests: 1, ..Replay::default() };
+    let replay = Replay { snapshot: Some(at.0), snapshot_bytes, digests: 1, ..Replay::default() };
     Ok(Recovered { ledger, sequence: at.0, time: header.time, replay })
 }
 
@@ -134,10 +134,11 @@ pub(super) fn replay(
     recovered: &mut Recovered,
     past: &dyn Past,
     until: Option<u64>,
-    mut tell: impl FnMut(Happened),
+    mut told: Told<'_>,
 ) -> Result<(), RecoveryError> {
     // A digest at a point that was marked comes later; the first point is marked by itself.
     let mut marked = recovered.replay.snapshot.map(|at| (at, recovered.ledger.digest()));
+    let mut reader = RecordReader::default();
     for record in past.read_after(Sequence(recovered.sequence))? {
         let record = record?;
         let sequence = record.sequence.0;
@@ -145,14 +146,17 @@ pub(super) fn replay(
             break;
         }
         let Record { time, origin: _, what } =
-            Record::decode(&record.bytes).map_err(|error| RecoveryError::Record { sequence, error })?;
+            reader.read(&record.bytes).map_err(|error| RecoveryError::Record { sequence, error })?;
         match what {
-            What::Entry(entry) => {
-                let events = events::post(&mut recovered.ledger, time, &entry);
-                if !events.is_empty() {
-                    tell(Happened { sequence, events });
+            What::Entry(entry) => match &mut told {
+                Some(tell) => {
+                    let events = events::post(&mut recovered.ledger, time, &entry);
+                    if !events.is_empty() {
+                        tell(Happened { sequence, events });
+                    }
                 }
-            }
+                None => recovered.ledger.post(time, &entry),
+            },
             What::Digest { sequence: at, value: None } => marked = Some((at, recovered.ledger.digest())),
             What::Digest { sequence: at, value: Some(expected) } => {
                 let found = match marked {
@@ -168,6 +172,7 @@ pub(super) fn replay(
         }
         (recovered.sequence, recovered.time) = (sequence, time);
         recovered.replay.records += 1;
+        recovered.replay.bytes += record.bytes.len() as u64;
     }
     Ok(())
 }

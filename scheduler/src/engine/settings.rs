@@ -43,7 +43,8 @@ pub struct EngineSettings {
     /// Bytes to remember, under [`OnStoreFailure::Continue`], for when the store is back. Beyond that the journal is given
     /// up until a restart.
     pub detached_bytes_max: usize,
-    /// Journal bytes after which a snapshot is made. A restart reads about so much: seconds.
+    /// Bytes of the journal after which a snapshot is made, where the last one has no more than that; else as many as that
+    /// has. A restart reads about so much: seconds.
     pub snapshot_after_bytes: usize,
     /// How often the invariants of what is served are checked, beside those of every snapshot. While it lasts, it takes one
     /// processor; often enough that a fault is found in the hour it came.

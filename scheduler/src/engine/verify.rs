@@ -34,7 +34,7 @@ impl Report {
 /// Loads a cell, rebuilds every counter and checks every invariant. Every snapshot is compared with what the records
 /// before it come to, as far as these are still there.
 pub fn verify(past: &dyn Past, cell: &Name, calendar: &dyn Calendar) -> Result<Report, RecoveryError> {
-    let recovered = recover::recover(past, cell, None, |_| {})?;
+    let recovered = recover::recover(past, cell, None)?;
     let snapshots_compared = compare_snapshots(past, cell)?;
     let Recovered { mut ledger, sequence, time, replay } = recovered;
     // The last of what was due at the end may not have been written.
@@ -63,7 +63,7 @@ fn compare_snapshots(past: &dyn Past, cell: &Name) -> Result<u64, RecoveryError>
     for at in past.snapshots()? {
         let snapshot = recover::read_snapshot(past, cell, at)?;
         if let Some(mut before) = before.take() {
-            recover::replay(&mut before, past, Some(at.0), |_| {})?;
+            recover::replay(&mut before, past, Some(at.0), None)?;
             let (expected, found) = (snapshot.ledger.digest(), before.ledger.digest());
             if expected != found {
                 return Err(RecoveryError::Digest { sequence: at.0, expected, found });

@@ -113,7 +113,6 @@ impl Writer {
     /// Marks the point that a digest is to be taken of.
     pub(super) fn mark(&mut self) {
         self.digest(self.log.posted + 1, None);
-        self.log.since_mark = 0;
     }
 
     /// Writes down what the ledger was.

@@ -157,7 +157,7 @@ fn every_answer_survives_a_kill_at_any_point() {
         assert!(report.is_sound(), "{report:?}");
         assert!(report.sequence >= sequence, "the journal has become shorter");
         sequence = report.sequence;
-        let recovered = crate::engine::recover::recover(&*past, &main_cell(), None, |_| {}).expect("recovered");
+        let recovered = crate::engine::recover::recover(&*past, &main_cell(), None).expect("recovered");
         let ledger = &recovered.ledger;
         for (id, acquired) in &answered {
             let state = ledger.state(*id);
