@@ -54,7 +54,7 @@ pub use configure::{Configure, ObjectName, Reconfigured};
 pub use error::{EngineError, Outage};
 pub use events::{Event, EventKind, Happened};
 pub use health::{Health, StoreHealth};
-pub use hit::HitAnswer;
+pub use hit::{HitAnswer, HitCall, HitDecided};
 pub use hub::{Dropped, Filter, WATCHED_IDS_MAX};
 pub use id::{LeaseId, LeaseIdError};
 pub use metrics::{Counter, Histogram, Metrics, PoolMetrics};

@@ -4,6 +4,7 @@ mod audit;
 mod crash;
 mod decide;
 mod flaky;
+mod hits;
 mod lagging;
 mod restart;
 mod stage;

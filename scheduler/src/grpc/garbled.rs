@@ -26,7 +26,7 @@ pub(crate) fn message(bytes: &[u8]) {
         2 => decoded(message, class),
         3 => decoded(message, tenant),
         4 => decoded(message, watch),
-        _ => decoded(message, limiting::garbled),
+        _ => limiting::garbled(message),
     }
 }
 

@@ -98,7 +98,7 @@ pub async fn serve(
     let service = Service { engine, door: Door::new(callers), readiness: readiness.clone() };
     let quota = QuotaServiceServer::new(Quota(service.clone())).max_decoding_message_size(OPERATIONS_BYTES_MAX);
     let limiting = Limiting { service: service.clone(), rules };
-    let limiting = RateLimitServiceServer::new(limiting).max_decoding_message_size(OPERATIONS_BYTES_MAX);
+    let gateways = RateLimitServiceServer::new(limiting.clone()).max_decoding_message_size(OPERATIONS_BYTES_MAX);
     let admin = AdminServiceServer::new(Admin(service.clone())).max_decoding_message_size(CONFIGURATION_BYTES_MAX);
     let (health, health_server) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
@@ -106,9 +106,9 @@ pub async fn serve(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     let routes = Routes::new(health_server).add_service(reflection).add_service(quota).add_service(admin);
-    let routes = routes.add_service(limiting);
+    let routes = routes.add_service(gateways);
     let ordinary = Ordinary::new(routes);
-    let edge = || Edge::new(service.clone(), ordinary.clone());
+    let edge = || Edge::new(service.clone(), limiting.clone(), ordinary.clone());
     let lanes = listening.on_lanes(tls.as_ref(), Room::GRPC, threads, edge)?;
     let reporting = tokio::spawn(report(health, readiness.clone()));
     lanes.serve(readiness.stopping()).await;

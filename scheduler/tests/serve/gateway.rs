@@ -227,6 +227,64 @@ async fn without_a_domain_it_is_not_served_and_a_reload_changes_that() {
     assert!(answer.statuses[0].current_limit.is_some());
 }
 
+/// On one connection, so that many of them are decided together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_calls_that_come_together_no_more_pass_than_may() {
+    let running = serve(GATEWAY).await;
+    let client = client(&running).await;
+    let calls = (0..200).map(|nth| {
+        let mut client = client.clone();
+        tokio::spawn(async move {
+            // The malformed, the unmatched and the refused stand between the others.
+            let request = match nth % 4 {
+                0 => asks(vec![descriptor(&[("user", "ann")])]),
+                1 => asks(vec![descriptor(&[("path", "/free")])]),
+                2 => asks(vec![]),
+                _ => asks(vec![descriptor(&[("path", "/api")]), descriptor(&[("user", "ben")])]),
+            };
+            (nth % 4, ask(&mut client, request).await)
+        })
+    });
+    let calls: Vec<_> = calls.collect();
+    let mut passed = [0; 4];
+    for call in calls {
+        match call.await.expect("no panic") {
+            (2, answer) => assert_eq!(answer.expect_err("refused").code(), Code::InvalidArgument),
+            (kind, answer) => {
+                passed[kind] += i32::from(answer.expect("answered").overall_code() == Limited::Ok);
+            }
+        }
+    }
+    assert_eq!(passed, [2, 50, 0, 2]);
+    assert_eq!(left(&running, "acme").await, 100 - 2 - 2 * 2);
+}
+
+/// Traced, a call goes the ordinary way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_counts_the_same_whichever_way_it_goes() {
+    let running = serve(GATEWAY).await;
+    let mut client = client(&running).await;
+    let traced = |request| {
+        let mut request = Request::new(request);
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+        request.metadata_mut().insert("traceparent", parent.parse().expect("a header"));
+        request
+    };
+    let asked = || asks(vec![descriptor(&[("path", "/api")])]);
+    let plain = client.should_rate_limit(asked()).await.expect("answered").into_inner();
+    let other = client.should_rate_limit(traced(asked())).await.expect("answered").into_inner();
+    assert_eq!((plain.statuses[0].limit_remaining, other.statuses[0].limit_remaining), (1, 0));
+    assert_eq!(plain.statuses[0].current_limit, other.statuses[0].current_limit);
+    for request in [Request::new(asked()), traced(asked())] {
+        let refused = client.should_rate_limit(request).await.expect("answered").into_inner();
+        assert_eq!((refused.overall_code(), refused.statuses[0].limit_remaining), (Limited::OverLimit, 0));
+    }
+    for request in [Request::new(asks(vec![])), traced(asks(vec![]))] {
+        let (code, _, fields) = fault(client.should_rate_limit(request).await);
+        assert_eq!((code, &fields[..]), (Code::InvalidArgument, &["descriptors".to_owned()][..]));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_counted_is_counted_still_after_a_restart() {
     let dir = tempfile::tempdir().expect("a directory");

@@ -11,9 +11,10 @@ use headgate_proto::v1;
 use headgate_proto::v1::operation_result::Result as WireResult;
 
 use super::body::PREFIX_BYTES;
-use crate::engine::{Answer, Done, Each, EngineError, Footing};
+use crate::engine::{Answer, Done, Each, EngineError, Footing, HitAnswer};
 use crate::grpc::batch::{AllTold, Said, Told};
 use crate::grpc::fault::Fault;
+use crate::grpc::limiting;
 use crate::grpc::operations::{self, Kind, Telling};
 use crate::grpc::render::{self, Detail};
 use crate::grpc::service::Service;
@@ -53,6 +54,13 @@ impl Answers {
             },
         }
         Ok(self.hand_out())
+    }
+
+    /// The answer to a gateway, with its prefix.
+    pub(super) fn limited(&mut self, answer: &HitAnswer, headers: bool) -> Bytes {
+        self.back.clear();
+        limiting::write(answer, headers, &mut self.back);
+        self.hand_out()
     }
 
     /// The results of operations of a stream, with their prefixes: in as many messages as it takes for none to be larger

@@ -104,8 +104,8 @@ impl Edge {
             let Head { way, timeout, authorization } = Head::of(&parts);
             let deadline = Deadline::of(timeout, arrival);
             match way {
-                Way::Unary(kind) => match self.service.door.admit(peer, authorization, kind.permission(), deadline) {
-                    Ok(call) => self.gather(context, call, kind, body, respond, asked),
+                Way::Unary(unary) => match self.service.door.admit(peer, authorization, unary.permission(), deadline) {
+                    Ok(call) => self.gather(context, call, unary, body, respond, asked),
                     Err(fault) => reply::refuse(respond, fault),
                 },
                 Way::Stream => stream::begin(self, peer, authorization, deadline, body, respond),

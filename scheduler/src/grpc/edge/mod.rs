@@ -2,11 +2,11 @@
 //!
 //! Each connection is one task of its lane. It reads all that has come, takes the calls that are whole, and has them
 //! decided together: one look at the clock, one turn of the engine, one write. So much for what callers do all day (checks,
-//! acquires, and what keeps leases alive); everything else, and whatever is not plain about a call, goes the ordinary way,
+//! acquires, what keeps leases alive, and what gateways ask); everything else, and whatever is not plain about a call, goes the ordinary way,
 //! through the services that tonic made, on the runtime of the rest of the server: no lane waits for a long list.
 //!
 //! - `connection` is the task; `way` says which way a call goes, by its head; `ordinary` is that way.
-//! - `body` gathers a message, `unary` has calls of their own decided, `stream` the messages of a stream.
+//! - `body` gathers a message, `unary` has calls of their own decided, and `limit` those of gateways; `stream` the messages of a stream.
 //! - `remembered` knows requests that were parsed before; `answers` writes answers, by `back`; `reply` sends them.
 
 mod answers;
@@ -14,6 +14,7 @@ mod back;
 mod body;
 mod connection;
 mod keepalive;
+mod limit;
 mod ordinary;
 mod remembered;
 mod reply;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::limiting::Limiting;
 use super::service::Service;
 use crate::listen::Connection;
 use crate::listen::lanes::Serve;
@@ -37,6 +39,7 @@ use self::remembered::Remembered;
 #[derive(Debug)]
 pub(super) struct Edge {
     service: Service,
+    limiting: Limiting,
     ordinary: Ordinary,
     /// What its connections share. The lane is one thread, so nobody ever waits for it.
     desk: Mutex<Desk>,
@@ -50,8 +53,8 @@ pub(super) struct Desk {
 }
 
 impl Edge {
-    pub(super) fn new(service: Service, ordinary: Ordinary) -> Self {
-        Self { service, ordinary, desk: Mutex::default() }
+    pub(super) fn new(service: Service, limiting: Limiting, ordinary: Ordinary) -> Self {
+        Self { service, limiting, ordinary, desk: Mutex::default() }
     }
 }
 

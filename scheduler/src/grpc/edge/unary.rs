@@ -10,7 +10,9 @@ use h2::RecvStream;
 use h2::server::SendResponse;
 
 use super::body::Gathering;
+use super::limit::Limit;
 use super::remembered::undecodable;
+use super::way::Unary;
 use super::{Edge, reply};
 use crate::auth::{Admitted, Caller};
 use crate::engine::{self, Done, EngineError, Operation};
@@ -18,15 +20,23 @@ use crate::grpc::batch::{Decided, Deciding};
 use crate::grpc::deadline::Deadline;
 use crate::grpc::door::Call;
 use crate::grpc::fault::Fault;
-use crate::grpc::operations::{Kind, Parsed, Telling};
+use crate::grpc::limiting::Limited;
+use crate::grpc::operations::{Parsed, Telling};
 use crate::grpc::service::asker;
 
 /// A call that was parsed.
 #[derive(Debug)]
 pub(super) struct Asked {
     call: Call,
-    parsed: Parsed,
+    what: What,
     respond: SendResponse<Bytes>,
+}
+
+/// What is asked.
+#[derive(Debug)]
+enum What {
+    Operation(Parsed),
+    Limit(Limited),
 }
 
 /// A call that waits for its answer.
@@ -53,14 +63,14 @@ impl Edge {
         self: &Arc<Self>,
         context: &mut Context<'_>,
         call: Call,
-        kind: Kind,
+        unary: Unary,
         body: RecvStream,
         respond: SendResponse<Bytes>,
         asked: &mut Vec<Asked>,
     ) {
         let mut gathering = Gathering::new(body);
         match gathering.poll(context) {
-            Poll::Ready(message) => self.parse(call, kind, message, respond, asked),
+            Poll::Ready(message) => self.parse(call, unary, message, respond, asked),
             Poll::Pending => {
                 let edge = self.clone();
                 tokio::spawn(async move {
@@ -68,7 +78,7 @@ impl Edge {
                     match call.deadline.bound(whole).await {
                         Ok(message) => {
                             let mut asked = Vec::with_capacity(1);
-                            edge.parse(call, kind, message, respond, &mut asked);
+                            edge.parse(call, unary, message, respond, &mut asked);
                             edge.decide(&mut asked);
                         }
                         Err(fault) => reply::refuse(respond, fault),
@@ -81,17 +91,20 @@ impl Edge {
     fn parse(
         &self,
         call: Call,
-        kind: Kind,
+        unary: Unary,
         message: Result<Bytes, Fault>,
         respond: SendResponse<Bytes>,
         asked: &mut Vec<Asked>,
     ) {
-        let parsed = message.and_then(|message| {
-            let parsed = self.desk.lock().remembered.parse(kind, &message, &call.caller);
-            parsed.unwrap_or_else(|error| Err(undecodable(&error)))
+        let what = message.and_then(|message| match unary {
+            Unary::Operation(kind) => {
+                let parsed = self.desk.lock().remembered.parse(kind, &message, &call.caller);
+                parsed.unwrap_or_else(|error| Err(undecodable(&error))).map(What::Operation)
+            }
+            Unary::Limit => self.limiting.parse(&message).map(What::Limit),
         });
-        match parsed {
-            Ok(parsed) => asked.push(Asked { call, parsed, respond }),
+        match what {
+            Ok(what) => asked.push(Asked { call, what, respond }),
             Err(fault) => reply::refuse(respond, fault),
         }
     }
@@ -112,16 +125,27 @@ impl Edge {
         let meter = caller.meter();
         let mut room = meter.operations_at_once(asked.len());
         let (mut checks, mut operations) = (Together::default(), Together::default());
-        for Asked { call, parsed, respond } in asked {
+        let mut limits = Vec::new();
+        for Asked { call, what, respond } in asked {
             let entered = match room {
                 Some(_) => Ok(None),
                 None => meter.operation().map(Some).map_err(Fault::from),
             };
-            let entered = entered.and_then(|own| self.service.check_room(caller, &parsed).map(|()| own));
+            let entered = entered.and_then(|own| match &what {
+                What::Operation(parsed) => self.service.check_room(caller, parsed).map(|()| own),
+                What::Limit(_) => Ok(own),
+            });
             let own = match entered {
                 Ok(own) => own,
                 Err(fault) => {
                     reply::refuse(respond, fault);
+                    continue;
+                }
+            };
+            let parsed = match what {
+                What::Operation(parsed) => parsed,
+                What::Limit(limited) => {
+                    limits.push(Limit { limited, respond, deadline: call.deadline, room: own });
                     continue;
                 }
             };
@@ -144,6 +168,9 @@ impl Edge {
         }
         if !operations.asked.is_empty() {
             self.begin(caller, &asker, operations, &mut room);
+        }
+        if !limits.is_empty() {
+            self.limit(&asker, limits, &mut room);
         }
         if !checks.asked.is_empty() {
             let (edge, asker) = (self.clone(), asker.clone());

@@ -3,19 +3,42 @@
 use tonic::codegen::http::request::Parts;
 use tonic::codegen::http::{HeaderValue, Method, StatusCode};
 
+use crate::config::Permission;
 use crate::grpc::operations::Kind;
+
+/// What Envoy's gateways ask.
+const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
 /// Which way a call goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// One operation, decided here.
-    Unary(Kind),
+    /// A call of its own, decided here.
+    Unary(Unary),
     /// A stream of operations, decided here.
     Stream,
     /// Through the services.
     Ordinary,
     /// It is no call of gRPC.
     NoCall(StatusCode),
+}
+
+/// A call of its own that is decided here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unary {
+    /// An operation.
+    Operation(Kind),
+    /// What a gateway asks before it lets a call pass.
+    Limit,
+}
+
+impl Unary {
+    /// What a caller must be permitted to do.
+    pub(super) fn permission(self) -> Permission {
+        match self {
+            Self::Operation(kind) => kind.permission(),
+            Self::Limit => Permission::Acquire,
+        }
+    }
 }
 
 /// What the head of a call says, as far as it matters before its message is read.
@@ -62,26 +85,30 @@ fn is_grpc(content: &[u8]) -> bool {
 }
 
 fn way(path: &str) -> Way {
-    let Some(method) = path.strip_prefix("/headgate.v1.QuotaService/") else { return Way::Ordinary };
-    match method {
-        "CheckQuota" => Way::Unary(Kind::Check),
-        "Acquire" => Way::Unary(Kind::Acquire),
-        "Confirm" => Way::Unary(Kind::Confirm),
-        "Renew" => Way::Unary(Kind::Renew),
-        "Resize" => Way::Unary(Kind::Resize),
-        "Release" => Way::Unary(Kind::Release),
-        "Cancel" => Way::Unary(Kind::Cancel),
-        "AcquireStream" => Way::Stream,
-        _ => Way::Ordinary,
-    }
+    let Some(method) = path.strip_prefix("/headgate.v1.QuotaService/") else {
+        return if path == SHOULD_RATE_LIMIT { Way::Unary(Unary::Limit) } else { Way::Ordinary };
+    };
+    let kind = match method {
+        "CheckQuota" => Kind::Check,
+        "Acquire" => Kind::Acquire,
+        "Confirm" => Kind::Confirm,
+        "Renew" => Kind::Renew,
+        "Resize" => Kind::Resize,
+        "Release" => Kind::Release,
+        "Cancel" => Kind::Cancel,
+        "AcquireStream" => return Way::Stream,
+        _ => return Way::Ordinary,
+    };
+    Way::Unary(Unary::Operation(kind))
 }
 
 #[cfg(test)]
 mod tests {
+    use headgate_proto::envoy::rate_limit_service_server::SERVICE_NAME as RATE_LIMIT;
     use headgate_proto::v1::quota_service_server::SERVICE_NAME;
     use tonic::codegen::http::{Request, StatusCode};
 
-    use super::{Head, Way};
+    use super::{Head, Unary, Way};
     use crate::grpc::operations::Kind;
 
     fn way(method: &str, path: &str, headers: &[(&str, &str)]) -> Way {
@@ -96,9 +123,15 @@ mod tests {
     fn what_callers_do_all_day_goes_the_fast_way_where_it_is_plain() {
         let check = format!("/{SERVICE_NAME}/CheckQuota");
         let grpc = ("content-type", "application/grpc");
-        assert_eq!(way("POST", &check, &[grpc]), Way::Unary(Kind::Check));
-        assert_eq!(way("POST", &check, &[grpc, ("grpc-timeout", "1S"), ("te", "trailers")]), Way::Unary(Kind::Check));
+        assert_eq!(way("POST", &check, &[grpc]), Way::Unary(Unary::Operation(Kind::Check)));
+        assert_eq!(
+            way("POST", &check, &[grpc, ("grpc-timeout", "1S"), ("te", "trailers")]),
+            Way::Unary(Unary::Operation(Kind::Check))
+        );
         assert_eq!(way("POST", &format!("/{SERVICE_NAME}/AcquireStream"), &[grpc]), Way::Stream);
+        let limit = format!("/{RATE_LIMIT}/ShouldRateLimit");
+        assert_eq!(way("POST", &limit, &[grpc]), Way::Unary(Unary::Limit));
+        assert_eq!(way("POST", &limit, &[grpc, ("grpc-encoding", "gzip")]), Way::Ordinary);
         for (path, more) in [
             (format!("/{SERVICE_NAME}/Get"), None),
             (format!("/{SERVICE_NAME}/checkquota"), None),
@@ -125,8 +158,11 @@ mod tests {
             ("", false),
         ] {
             let way = way("POST", &format!("/{SERVICE_NAME}/Acquire"), &[("content-type", content)]);
-            let expected =
-                if good { Way::Unary(Kind::Acquire) } else { Way::NoCall(StatusCode::UNSUPPORTED_MEDIA_TYPE) };
+            let expected = if good {
+                Way::Unary(Unary::Operation(Kind::Acquire))
+            } else {
+                Way::NoCall(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+            };
             assert_eq!(way, expected, "{content}");
         }
     }
