@@ -68,6 +68,7 @@ impl Back {
         self.bytes[self.begin] = byte;
     }
 
+    #[inline]
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.room(bytes.len()).copy_from_slice(bytes);
     }
@@ -95,11 +96,13 @@ impl Back {
     }
 
     /// A number; nothing, where it is 0.
+    #[inline]
     pub(crate) fn number(&mut self, field: u32, number: u64) {
         self.said_number(field, (number != 0).then_some(number));
     }
 
     /// A number; nothing, where none is said.
+    #[inline]
     pub(crate) fn said_number(&mut self, field: u32, number: Option<u64>) {
         if let Some(number) = number {
             self.varint(number);
@@ -108,11 +111,13 @@ impl Back {
     }
 
     /// A number of fixed size; nothing, where it is 0.
+    #[inline]
     pub(crate) fn fixed(&mut self, field: u32, number: u64) {
         self.said_fixed(field, (number != 0).then_some(number));
     }
 
     /// A number of fixed size; nothing, where none is said.
+    #[inline]
     pub(crate) fn said_fixed(&mut self, field: u32, number: Option<u64>) {
         if let Some(number) = number {
             self.bytes(&number.to_le_bytes());
@@ -126,20 +131,24 @@ impl Back {
     }
 
     /// Whether something is so; nothing, where it is not.
+    #[inline]
     pub(crate) fn flag(&mut self, field: u32, flag: bool) {
         self.number(field, flag.into());
     }
 
+    #[inline]
     pub(crate) fn signed(&mut self, field: u32, number: i64) {
         self.number(field, number as u64);
     }
 
     /// One of a closed set of words.
+    #[inline]
     pub(crate) fn word(&mut self, field: u32, word: i32) {
         self.signed(field, word.into());
     }
 
     /// Text; nothing, where it is empty.
+    #[inline]
     pub(crate) fn text(&mut self, field: u32, text: &str) {
         if !text.is_empty() {
             let before = self.len();
@@ -149,6 +158,7 @@ impl Back {
     }
 
     /// Makes all that was written since `before` a field.
+    #[inline]
     pub(crate) fn frame(&mut self, field: u32, before: usize) {
         self.varint((self.len() - before) as u64);
         self.key(field, WireType::LengthDelimited);
