@@ -15,7 +15,7 @@ use super::record::Origin;
 use crate::protobuf::{InOrder, NotPlain};
 
 /// Things of a kind that are known. A ledger of more tenants or holders than this reads some of them several times.
-const KNOWN_MAX: usize = 65_536;
+const KNOWN_MAX: usize = 262_144;
 /// Bytes of what is known: no name is longer, and amounts or an origin that are seldom come again.
 const BYTES_MAX: usize = 256;
 
