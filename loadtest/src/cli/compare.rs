@@ -10,8 +10,8 @@ use super::write::{Form, Writing, print, print_json};
 use crate::drive::fleet::Stop;
 use crate::fault::Fault;
 use crate::interrupt;
-use crate::outcome::figures::Run;
-use crate::outcome::{Median, Outcome, text};
+use crate::outcome::ratio::{CONFIDENCE, Ratio, ratios};
+use crate::outcome::{Outcome, text};
 use crate::setup::Setup;
 use crate::target::Target;
 
@@ -32,26 +32,6 @@ pub(super) struct Compare {
     #[command(flatten)]
     writing: Writing,
 }
-
-/// How a figure of A is to that of B, pair by pair.
-#[derive(serde::Serialize)]
-struct Ratio {
-    figure: &'static str,
-    #[serde(flatten)]
-    ratio: Median,
-}
-
-/// A figure by its name.
-type Figure = (&'static str, fn(&Run) -> f64);
-
-const FIGURES: [Figure; 6] = [
-    ("rate", |run| run.rate),
-    ("server CPU each", |run| run.server.as_ref().map_or(f64::NAN, |server| server.cpu_us_per_operation)),
-    ("mean", |run| run.latency.mean_us),
-    ("p50", |run| run.latency.p50_us),
-    ("p99", |run| run.latency.p99_us),
-    ("p99.9", |run| run.latency.p999_us),
-];
 
 impl Compare {
     pub(super) fn go(self) -> Result<(), Fault> {
@@ -93,10 +73,12 @@ impl Compare {
         let said = said(&first, &second, &ratios);
         match writing.form() {
             Form::Text => print(&said)?,
-            Form::Json => print_json(&serde_json::json!({"a": first, "b": second, "ratios": ratios}))?,
+            Form::Json => {
+                print_json(&serde_json::json!({"a": first, "b": second, "confidence": CONFIDENCE, "ratios": ratios}))?;
+            }
         }
         writing.files(&[first.clone(), second], &said, began)?;
-        failures.extend(writing.assertions().iter().filter_map(|assertion| assertion.check(&first).err()));
+        failures.extend(writing.unmet(&first, Some(&ratios)));
         if stop.is_asked() {
             failures.push("it was interrupted; what had been taken was given back".to_owned());
         }
@@ -110,25 +92,21 @@ fn remove((first, second): (Option<Setup>, Option<Setup>)) -> Result<(), Fault> 
     first.into_iter().chain(second).try_for_each(Setup::remove)
 }
 
-fn ratios(a: &Outcome, b: &Outcome) -> Vec<Ratio> {
-    let of = |(figure, value): &Figure| {
-        let pairs = a.runs.iter().zip(&b.runs).map(|(a, b)| value(a) / value(b));
-        let ratio = Median::of(pairs).filter(|ratio| ratio.least.is_finite() && ratio.most.is_finite())?;
-        Some(Ratio { figure, ratio })
-    };
-    FIGURES.iter().filter_map(of).collect()
-}
-
 fn said(a: &Outcome, b: &Outcome, ratios: &[Ratio]) -> String {
+    let pairs = a.runs.len().min(b.runs.len());
     let mut said = format!(
-        "A {}\nB {}\nA to B, the median of {} pairs, and the least and the most:\n",
+        "A {}\nB {}\nA to B, of {pairs} pairs: the mean; where it is, with {:.0} % confidence; the pairs' own:\n",
         text::of(a),
         text::of(b),
-        a.runs.len().min(b.runs.len())
+        CONFIDENCE * 100.0
     );
-    for Ratio { figure, ratio } in ratios {
+    for Ratio { figure, pairs, mean, within } in ratios {
+        let within = within.map_or_else(
+            || "of one pair, nobody knows".to_owned(),
+            |within| format!("{:.3} to {:.3}", within.low, within.high),
+        );
         // Writing to a string does not fail.
-        let _ = writeln!(said, "  {figure:<16} {:>7.3}   ({:.3} to {:.3})", ratio.median, ratio.least, ratio.most);
+        let _ = writeln!(said, "  {figure:<13} {mean:>7.3}   {within:<18} {:.3} to {:.3}", pairs.least, pairs.most);
     }
     said
 }

@@ -21,6 +21,7 @@ pub(super) struct Merge {
 
 impl Merge {
     pub(super) fn go(self) -> Result<(), Fault> {
+        self.writing.one_target()?;
         let outcomes: Vec<Outcome> = self.files.iter().map(read).collect::<Result<_, _>>()?;
         let merged = merge::merge(&outcomes).map_err(Fault::Usage)?;
         let mut failures = self.writing.write(&merged, SystemTime::now())?;

@@ -50,6 +50,7 @@ struct Tried {
 
 impl Ramp {
     pub(super) fn go(self) -> Result<(), Fault> {
+        self.writing.one_target()?;
         let stop = Stop::default();
         interrupt::listen(&stop)?;
         if !(0.001..=0.5).contains(&self.within) {
@@ -143,7 +144,7 @@ impl Writing {
         if best == 0.0 {
             return Ok(vec![format!("{} holds p99 {} at no rate that was tried", outcome.target, time(p99_us))]);
         }
-        Ok(self.assertions().iter().filter_map(|assertion| assertion.check(outcome).err()).collect())
+        Ok(self.unmet(outcome, None))
     }
 }
 

@@ -31,6 +31,7 @@ impl Run {
     pub(super) fn go(self) -> Result<(), Fault> {
         let Self { target, driving, pacing, repeat, writing } = self;
         let pace = pacing.pace()?;
+        writing.one_target()?;
         let stop = Stop::default();
         interrupt::listen(&stop)?;
         let mut driven = driving.begin(&target, driving.lasts_s(repeat), &stop)?;

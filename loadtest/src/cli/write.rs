@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 
 use crate::fault::Fault;
 use crate::outcome::assertion::Assertion;
+use crate::outcome::ratio::Ratio;
 use crate::outcome::{Outcome, log, page, text};
 
 /// What is written, and what must hold.
@@ -22,7 +23,8 @@ pub(super) struct Writing {
     /// A log of HdrHistogram (version 2), a histogram a second
     #[arg(long, value_name = "FILE")]
     hdr_log: Option<PathBuf>,
-    /// What must hold, else it fails: p99<5ms, acquire.p99.9<20ms, rate>=10000, gap<1s, server-cpu<10us, errors=0
+    /// What must hold, else it fails: p99<5ms, acquire.p99.9<20ms, rate>=10000, gap<1s, server-cpu<10us, errors=0; of
+    /// compare, ratio.rate>=3.5, which holds where all of its interval does
     #[arg(long, value_name = "WHAT")]
     assert: Vec<Assertion>,
 }
@@ -45,7 +47,7 @@ impl Writing {
             Form::Json => print_json(outcome)?,
         }
         self.files(std::slice::from_ref(outcome), &said, began)?;
-        Ok(self.assert.iter().filter_map(|assertion| assertion.check(outcome).err()).collect())
+        Ok(self.unmet(outcome, None))
     }
 
     /// How outcomes are printed.
@@ -53,9 +55,21 @@ impl Writing {
         self.output
     }
 
-    /// What must hold.
-    pub(super) fn assertions(&self) -> &[Assertion] {
-        &self.assert
+    /// Refuses what can only be asserted of two targets, before anything is driven.
+    pub(super) fn one_target(&self) -> Result<(), Fault> {
+        match self.assert.iter().find(|assertion| assertion.is_of_ratio()) {
+            Some(assertion) => Err(Fault::Usage(format!("{assertion} is asserted of two targets: use compare"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Which assertions do not hold; of two targets they are about the first, or about how it compares to the second.
+    pub(super) fn unmet(&self, outcome: &Outcome, ratios: Option<&[Ratio]>) -> Vec<String> {
+        let check = |assertion: &Assertion| match ratios.filter(|_| assertion.is_of_ratio()) {
+            Some(ratios) => assertion.check_ratio(ratios),
+            None => assertion.check(outcome),
+        };
+        self.assert.iter().filter_map(|assertion| check(assertion).err()).collect()
     }
 
     /// Writes the files that were asked for.

@@ -1,36 +1,38 @@
-//! What is asserted of a run: `p99<5ms`, `rate>=10000`, `errors=0`, `acquire.p99.9<20ms`.
+//! What is asserted of a run: `p99<5ms`, `rate>=10000`, `errors=0`, `acquire.p99.9<20ms`; or of a comparison:
+//! `ratio.rate>=3.5`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::Outcome;
-use super::figures::{Latency, Run};
+use super::named::Figure;
+use super::ratio::Ratio;
+
+const EXAMPLE: &str = "write one such as p99<5ms, acquire.p99.9<20ms, rate>=10000, gap<1s, server-cpu<10us or errors=0, or of \
+                       a comparison ratio.rate>=3.5";
+/// What stands before a figure that is a ratio.
+const RATIO: &str = "ratio";
 
 /// An assertion.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Assertion {
     text: String,
-    /// The kind of operation; none: all.
-    kind: Option<String>,
+    of: Of,
     figure: Figure,
     order: Order,
     /// Microseconds, or a number.
     value: f64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Figure {
-    Mean,
-    P50,
-    P90,
-    P99,
-    P999,
-    P9999,
-    Max,
-    Gap,
-    ServerCpu,
-    Rate,
-    Errors,
+/// What an assertion is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Of {
+    /// All operations.
+    All,
+    /// Those of a kind.
+    Kind(String),
+    /// How one target compares to another.
+    Ratio,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,36 +44,17 @@ enum Order {
     Equal,
 }
 
-const FIGURES: [(&str, Figure); 11] = [
-    ("mean", Figure::Mean),
-    ("p50", Figure::P50),
-    ("p90", Figure::P90),
-    ("p99", Figure::P99),
-    ("p99.9", Figure::P999),
-    ("p99.99", Figure::P9999),
-    ("max", Figure::Max),
-    ("gap", Figure::Gap),
-    ("server-cpu", Figure::ServerCpu),
-    ("rate", Figure::Rate),
-    ("errors", Figure::Errors),
-];
+impl Order {
+    const SIGNS: [(&str, Self); 5] =
+        [("<=", Self::AtMost), (">=", Self::AtLeast), ("<", Self::Less), (">", Self::More), ("=", Self::Equal)];
 
-impl Figure {
-    /// Whether it is a time.
-    fn is_time(self) -> bool {
-        !matches!(self, Self::Rate | Self::Errors)
-    }
-
-    fn of_latency(self, latency: &Latency) -> f64 {
+    fn holds(self, got: f64, value: f64) -> bool {
         match self {
-            Self::Mean => latency.mean_us,
-            Self::P50 => latency.p50_us,
-            Self::P90 => latency.p90_us,
-            Self::P99 => latency.p99_us,
-            Self::P999 => latency.p999_us,
-            Self::P9999 => latency.p9999_us,
-            Self::Max => latency.max_us,
-            Self::Gap | Self::ServerCpu | Self::Rate | Self::Errors => f64::NAN,
+            Self::Less => got < value,
+            Self::AtMost => got <= value,
+            Self::More => got > value,
+            Self::AtLeast => got >= value,
+            Self::Equal => (got - value).abs() < 1e-9,
         }
     }
 }
@@ -80,40 +63,41 @@ impl FromStr for Assertion {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let example = "write one such as p99<5ms, acquire.p99.9<20ms, rate>=10000, gap<1s, server-cpu<10us or errors=0";
-        let orders = [
-            ("<=", Order::AtMost),
-            (">=", Order::AtLeast),
-            ("<", Order::Less),
-            (">", Order::More),
-            ("=", Order::Equal),
-        ];
-        let split =
-            orders.iter().find_map(|(sign, order)| text.split_once(sign).map(|(left, right)| (left, *order, right)));
-        let (left, order, right) = split.ok_or_else(|| format!("\"{text}\" asserts nothing: {example}"))?;
+        let split = Order::SIGNS
+            .iter()
+            .find_map(|(sign, order)| text.split_once(sign).map(|(left, right)| (left, *order, right)));
+        let (left, order, right) = split.ok_or_else(|| format!("\"{text}\" asserts nothing: {EXAMPLE}"))?;
         let (left, right) = (left.trim(), right.trim());
-        let named = |name: &str| FIGURES.iter().find(|(known, _)| *known == name).map(|(_, figure)| *figure);
-        let (kind, figure) = match (named(left), left.split_once('.')) {
-            (Some(figure), _) => (None, figure),
-            (None, Some((kind, name))) => (Some(kind.to_owned()), named(name).ok_or_else(|| unknown(left, example))?),
-            (None, None) => return Err(unknown(left, example)),
-        };
-        if let Some(kind) = &kind
-            && (figure.of_latency(&Latency::default()).is_nan()
-                || !crate::calls::Kind::ALL.iter().any(|known| known.word() == kind))
-        {
-            return Err(unknown(left, example));
+        let (of, figure) = about(left).ok_or_else(|| unknown(left))?;
+        if of == Of::Ratio && order == Order::Equal {
+            return Err(format!("\"{text}\" can never be told: a ratio is known within an interval; assert < or >"));
         }
-        let value = if figure.is_time() { micros(right) } else { right.replace('_', "").parse().ok() };
+        let is_time = of != Of::Ratio && figure.is_time();
+        let value = if is_time { micros(right) } else { right.replace('_', "").parse().ok() };
         let value = value.filter(|value: &f64| *value >= 0.0);
         let value =
-            value.ok_or_else(|| format!("\"{right}\" is nothing that {left} can be compared with: {example}"))?;
-        Ok(Self { text: text.to_owned(), kind, figure, order, value })
+            value.ok_or_else(|| format!("\"{right}\" is nothing that {left} can be compared with: {EXAMPLE}"))?;
+        Ok(Self { text: text.to_owned(), of, figure, order, value })
     }
 }
 
-fn unknown(left: &str, example: &str) -> String {
-    format!("nothing is measured that is called \"{left}\": {example}")
+/// What the left side of an assertion says.
+fn about(left: &str) -> Option<(Of, Figure)> {
+    if let Some(figure) = Figure::named(left) {
+        return Some((Of::All, figure));
+    }
+    let (of, figure) = left.split_once('.')?;
+    let figure = Figure::named(figure)?;
+    if of == RATIO {
+        return Figure::COMPARED.contains(&figure).then_some((Of::Ratio, figure));
+    }
+    let known = crate::calls::Kind::ALL.iter().any(|kind| kind.word() == of);
+    let is_latency = figure.of_latency(&super::figures::Latency::default()).is_some();
+    (known && is_latency).then(|| (Of::Kind(of.to_owned()), figure))
+}
+
+fn unknown(left: &str) -> String {
+    format!("nothing is measured that is called \"{left}\": {EXAMPLE}")
 }
 
 /// Microseconds of a time such as `5ms`.
@@ -126,30 +110,25 @@ pub(crate) fn micros(text: &str) -> Option<f64> {
 }
 
 impl Assertion {
-    /// Whether it holds; else what was measured instead. Counted is the median of the repetitions, of errors and gaps the
-    /// worst.
+    /// Whether it is about how two targets compare.
+    pub(crate) fn is_of_ratio(&self) -> bool {
+        self.of == Of::Ratio
+    }
+
+    /// Whether it holds of a target; else what was measured instead. Counted is the median of the repetitions, of errors
+    /// and gaps the worst.
     pub(crate) fn check(&self, outcome: &Outcome) -> Result<(), String> {
-        let of = |run: &Run| match (self.figure, &self.kind) {
-            (Figure::Gap, _) => run.longest_gap_s * 1e6,
-            (Figure::Rate, _) => run.rate,
-            (Figure::Errors, _) => run.failures() as f64,
-            (Figure::ServerCpu, _) => run.server.as_ref().map_or(f64::NAN, |server| server.cpu_us_per_operation),
-            (latency, None) => latency.of_latency(&run.latency),
-            (latency, Some(kind)) => run.kinds.get(kind).map_or(f64::NAN, |of| latency.of_latency(of)),
+        let of = |run: &super::figures::Run| match &self.of {
+            Of::Kind(kind) => run.kinds.get(kind).and_then(|latency| self.figure.of_latency(latency)),
+            Of::All | Of::Ratio => self.figure.of(run),
         };
-        let median = outcome.median(of).ok_or_else(|| format!("{self} cannot be told: nothing was measured"))?;
+        let median = outcome.median(|run| of(run).unwrap_or(f64::NAN));
+        let median = median.ok_or_else(|| format!("{self} cannot be told: nothing was measured"))?;
         let got = match self.figure {
             Figure::Gap | Figure::Errors => median.most,
             _ => median.median,
         };
-        let holds = match self.order {
-            Order::Less => got < self.value,
-            Order::AtMost => got <= self.value,
-            Order::More => got > self.value,
-            Order::AtLeast => got >= self.value,
-            Order::Equal => (got - self.value).abs() < 1e-9,
-        };
-        if holds {
+        if self.order.holds(got, self.value) {
             return Ok(());
         }
         let got = if got.is_nan() {
@@ -161,6 +140,18 @@ impl Assertion {
         };
         Err(format!("{self} does not hold: it is {got}"))
     }
+
+    /// Whether it surely holds of how two targets compare: all of the interval must be on its side.
+    pub(crate) fn check_ratio(&self, ratios: &[Ratio]) -> Result<(), String> {
+        let ratio = ratios.iter().find(|ratio| ratio.figure == self.figure.word());
+        let ratio = ratio.ok_or_else(|| format!("{self} cannot be told: it was not measured of both"))?;
+        let within =
+            ratio.within.ok_or_else(|| format!("{self} cannot be told of one pair: say --pairs 3, or more"))?;
+        if self.order.holds(within.low, self.value) && self.order.holds(within.high, self.value) {
+            return Ok(());
+        }
+        Err(format!("{self} is not sure: it is {:.3}, within {:.3} to {:.3}", ratio.mean, within.low, within.high))
+    }
 }
 
 impl fmt::Display for Assertion {
@@ -171,21 +162,22 @@ impl fmt::Display for Assertion {
 
 #[cfg(test)]
 mod tests {
-    use super::{Assertion, Figure, Order};
+    use super::{Assertion, Figure, Of, Order};
+    use crate::outcome::ratio::Ratio;
 
     #[test]
     fn an_assertion_is_read() {
-        for (text, kind, figure, order, value) in [
-            ("p99<5ms", None, Figure::P99, Order::Less, 5000.0),
-            ("p99.9 <= 250us", None, Figure::P999, Order::AtMost, 250.0),
-            ("acquire.p99.9<1s", Some("acquire"), Figure::P999, Order::Less, 1e6),
-            ("rate>=10_000", None, Figure::Rate, Order::AtLeast, 10_000.0),
-            ("errors=0", None, Figure::Errors, Order::Equal, 0.0),
-            ("server-cpu<3.5us", None, Figure::ServerCpu, Order::Less, 3.5),
+        for (text, of, figure, order, value) in [
+            ("p99<5ms", Of::All, Figure::P99, Order::Less, 5000.0),
+            ("p99.9 <= 250us", Of::All, Figure::P999, Order::AtMost, 250.0),
+            ("acquire.p99.9<1s", Of::Kind("acquire".to_owned()), Figure::P999, Order::Less, 1e6),
+            ("rate>=10_000", Of::All, Figure::Rate, Order::AtLeast, 10_000.0),
+            ("errors=0", Of::All, Figure::Errors, Order::Equal, 0.0),
+            ("server-cpu<3.5us", Of::All, Figure::ServerCpu, Order::Less, 3.5),
+            ("ratio.p99.9<0.5", Of::Ratio, Figure::P999, Order::Less, 0.5),
         ] {
             let read: Assertion = text.parse().expect(text);
-            let kind = kind.map(str::to_owned);
-            assert_eq!(read, Assertion { text: text.to_owned(), kind, figure, order, value });
+            assert_eq!(read, Assertion { text: text.to_owned(), of, figure, order, value });
         }
     }
 
@@ -198,9 +190,27 @@ mod tests {
             ("rate>fast", "\"fast\" is nothing"),
             ("lunch.p99<5ms", "called \"lunch.p99\""),
             ("acquire.rate>5", "called \"acquire.rate\""),
+            ("ratio.errors<1", "called \"ratio.errors\""),
+            ("ratio.rate=2", "can never be told"),
+            ("ratio.p99<5ms", "\"5ms\" is nothing"),
         ] {
             let refused = text.parse::<Assertion>().expect_err(text);
             assert!(refused.contains(expected), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_ratio_holds_where_all_of_its_interval_does() {
+        let steady = Ratio::of(Figure::Rate, &[3.6, 3.7, 3.65]).expect("a ratio");
+        let vague = Ratio::of(Figure::Rate, &[2.0, 6.0, 4.0]).expect("a ratio");
+        let single = Ratio::of(Figure::Rate, &[9.0]).expect("a ratio");
+        let asserted: Assertion = "ratio.rate>=3.5".parse().expect("an assertion");
+        assert_eq!(asserted.check_ratio(&[steady]), Ok(()));
+        for (ratios, expected) in
+            [(vec![vague], "is not sure: it is 3.634"), (vec![single], "of one pair"), (vec![], "not measured of both")]
+        {
+            let refused = asserted.check_ratio(&ratios).expect_err(expected);
+            assert!(refused.contains(expected), "{refused}");
         }
     }
 }

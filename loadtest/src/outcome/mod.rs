@@ -4,7 +4,9 @@ pub(crate) mod assertion;
 pub(crate) mod figures;
 pub(crate) mod log;
 pub(crate) mod merge;
+pub(crate) mod named;
 pub(crate) mod page;
+pub(crate) mod ratio;
 pub(crate) mod text;
 
 use std::collections::BTreeSet;
