@@ -6,6 +6,7 @@ pub(crate) mod log;
 pub(crate) mod merge;
 pub(crate) mod named;
 pub(crate) mod page;
+pub(crate) mod plot;
 pub(crate) mod ratio;
 pub(crate) mod text;
 
