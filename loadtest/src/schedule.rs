@@ -21,7 +21,14 @@ pub(crate) struct Step {
     /// Operations in a second.
     pub(crate) rate: f64,
     /// For how long, in seconds; the last step lasts as long as the test.
+    #[serde(deserialize_with = "seconds_or_forever")]
     pub(crate) seconds: f64,
+}
+
+/// JSON has no infinity: it is written as null.
+fn seconds_or_forever<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    let read: Option<f64> = serde::Deserialize::deserialize(from)?;
+    Ok(read.unwrap_or(f64::INFINITY))
 }
 
 /// Operations that come all at once, on top of the rate.
@@ -211,5 +218,12 @@ mod tests {
         assert!(at(500_000_000) >= 50 && at(1_000_000_000) >= 50, "{instants:?}");
         assert!((110..=111).contains(&instants.len()), "{}", instants.len());
         assert_eq!(pace.asked(0.0, 1.1), 111.0);
+    }
+
+    #[test]
+    fn a_rate_that_lasts_reads_back_as_it_was_written() {
+        let pace = Pace::constant(1000.0, Arrivals::Poisson);
+        let text = serde_json::to_string(&pace).expect("JSON");
+        assert_eq!(serde_json::from_str::<Pace>(&text).expect("a pace"), pace);
     }
 }

@@ -259,7 +259,7 @@ impl Driven {
     fn judge(&mut self, run: &Run) {
         if let Some(asked) = run.asked_rate {
             // Releases follow what was begun, and are not in what was asked for.
-            let driven = asked - run.unsent as f64 / run.seconds;
+            let driven = (asked - run.unsent as f64 / run.seconds).max(0.0);
             // As many as may be under way can be late at the end of any run.
             if driven < asked * DRIVEN && run.unsent > self.load.in_flight as u64 {
                 let limit = run.client.busiest > BUSY;
