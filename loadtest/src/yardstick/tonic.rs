@@ -1,11 +1,17 @@
 //! The same nothing as an ordinary gRPC service is written: tonic on a runtime of several threads.
 
+use std::convert::Infallible;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
+use headgate_proto::v1::admin_service_server::SERVICE_NAME as ADMIN;
 use headgate_proto::v1::quota_service_server::{QuotaService, QuotaServiceServer};
 use headgate_proto::v1::{self, Decision, operation, operation_result};
 use tokio_stream::{Stream, StreamExt as _};
+use tonic::body::Body;
+use tonic::server::{Grpc, NamedService};
 use tonic::{Request, Response, Status, Streaming};
+use tonic_prost::ProstCodec;
 
 use super::{CALL_WINDOW_BYTES, CALLS_PER_CONNECTION_MAX, CONNECTION_WINDOW_BYTES, next_lease};
 
@@ -23,9 +29,36 @@ pub(super) async fn serve(listener: std::net::TcpListener) -> std::io::Error {
         .initial_stream_window_size(CALL_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .add_service(QuotaServiceServer::new(Nothing))
+        .add_service(Admin)
         .serve_with_incoming(incoming)
         .await;
     std::io::Error::other(served.map_or_else(|error| error.to_string(), |()| "it ended".to_owned()))
+}
+
+/// What an administrator asks for is done, without a word: so it can be set up as a server can.
+#[derive(Clone)]
+struct Admin;
+
+impl NamedService for Admin {
+    const NAME: &'static str = ADMIN;
+}
+
+impl tower::Service<http::Request<Body>> for Admin {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        Box::pin(async move {
+            // Of any message nothing is read, and one without a field answers it.
+            let done = tower::service_fn(|_: Request<()>| async { nothing::<()>() });
+            Ok(Grpc::new(ProstCodec::<(), ()>::default()).unary(done, request).await)
+        })
+    }
 }
 
 /// Allows everything, and does nothing.

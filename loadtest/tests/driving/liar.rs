@@ -36,7 +36,7 @@ fn one_that_does_nothing_does_it_without_an_error() {
         format!("http://{}", ordinary.url),
         format!("stream+http://{}?batch=4", ordinary.url),
     ] {
-        let ran = drive(&target, &["--assert", "errors=0"]);
+        let ran = drive(&target, &["--setup", "--assert", "errors=0"]);
         assert_eq!(ran.code, Some(0), "{target}: {}{}", ran.out, ran.err);
     }
 }
