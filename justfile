@@ -21,7 +21,7 @@ bench WHICH *ARGS:
 
 # Whether anything takes more instructions than is recorded: `check`, `record`, or `run NAME TIMES`. Needs valgrind.
 counts *ARGS="check":
-    cargo run --profile bench --locked --quiet -p headgate-benches --bin counts -- {{ARGS}}
+    cargo run --profile counts --locked --quiet -p headgate-benches --bin counts -- {{ARGS}}
 
 # Random streams against the naive model, so many of them.
 streams RUNS="20000":
@@ -30,6 +30,12 @@ streams RUNS="20000":
 # Every interleaving of what is made of atomics.
 loom:
     RUSTFLAGS="--cfg loom" cargo test -p headgate-sync --lib --release --target-dir target/loom
+
+# Measures everything, and writes it down in benches/RESULTS.md: half an hour, `--quick` minutes. `--peer NAME=TARGET` takes a
+# server of others beside it, which you have started; `--only PART,…` some of it.
+results *ARGS:
+    cargo build --release --locked -p headgate-scheduler -p headgate-loadtest
+    target/release/headgate-loadtest results {{ARGS}}
 
 # How fast a server is that is driven over gRPC: see `headgate-loadtest --help`.
 loadtest *ARGS:

@@ -6,6 +6,7 @@
 //! - `drive` sends and receives; `calls` is what is said. `leases` is what is held, `checker` what must always hold.
 //! - `tally` counts in each generator; `outcome` makes figures, text, JSON and pages of it.
 //! - `kueue` is the workload of a peer's benchmark, with runners that ask, wait, run and release.
+//! - `results` measures all of it, and more, and makes a page of that.
 //! - `yardstick` is a server that does nothing.
 
 mod calls;
@@ -20,6 +21,7 @@ mod leases;
 mod outcome;
 mod process;
 mod random;
+mod results;
 mod scenario;
 mod schedule;
 mod setup;

@@ -6,6 +6,7 @@ mod herd;
 mod kueue;
 mod merge;
 mod ramp;
+mod results;
 mod run;
 mod serve;
 mod write;
@@ -39,6 +40,8 @@ enum Verb {
     Herd(herd::Herd),
     /// Put the outcomes of generators together that ran at once
     Merge(merge::Merge),
+    /// Measure all that there is to be measured, and write it down as a page
+    Results(results::Results),
     /// Serve answers that cost nothing: what a server can reach at all
     Yardstick(serve::Yardstick),
 }
@@ -60,6 +63,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Kueue(kueue) => kueue.go(),
         Verb::Herd(herd) => herd.go(),
         Verb::Merge(merge) => merge.go(),
+        Verb::Results(results) => results.go(),
         Verb::Yardstick(yardstick) => yardstick.go(),
     };
     match done {

@@ -102,6 +102,11 @@ pub(crate) fn wait(child: Child) -> Ran {
     ran(child.wait_with_output().expect("it ends"))
 }
 
+/// Runs the binary in a folder.
+pub(crate) fn run_in(folder: &std::path::Path, arguments: &[&str]) -> Ran {
+    ran(Command::new(BINARY).args(arguments).current_dir(folder).output().expect("it runs"))
+}
+
 /// Runs the binary.
 pub(crate) fn run(arguments: &[&str]) -> Ran {
     ran(Command::new(BINARY).args(arguments).output().expect("it runs"))

@@ -4,3 +4,4 @@ mod broken;
 mod harness;
 mod headgate;
 mod liar;
+mod results;
