@@ -43,6 +43,9 @@ pub(crate) struct Run {
     pub(crate) remarks: Vec<String>,
     /// All latencies in nanoseconds, as HdrHistogram writes them (V2, packed, base64).
     pub(crate) histogram: String,
+    /// The same of each kind, where there are several; what was written before there was this has none.
+    #[serde(default)]
+    pub(crate) kind_histograms: BTreeMap<String, String>,
 }
 
 /// Latencies, in microseconds.
@@ -147,14 +150,18 @@ impl Run {
     pub(crate) fn of(measured: &Measured, asked: Option<f64>) -> Self {
         let Measured { tallies, seconds, busy, gap, looks } = measured;
         let mut total = histogram();
-        let mut kinds = BTreeMap::new();
+        let (mut kinds, mut kind_histograms) = (BTreeMap::new(), BTreeMap::new());
         for kind in Kind::ALL {
             let mut of_kind = histogram();
             tallies.iter().for_each(|tally| add(&mut of_kind, &tally.latencies[kind as usize]));
             if !of_kind.is_empty() {
                 kinds.insert(kind.word().to_owned(), Latency::of(&of_kind));
+                kind_histograms.insert(kind.word().to_owned(), packed(&of_kind));
                 add(&mut total, &of_kind);
             }
+        }
+        if kinds.len() < 2 {
+            kind_histograms.clear();
         }
         let mut lag = histogram();
         tallies.iter().for_each(|tally| add(&mut lag, &tally.lag));
@@ -188,7 +195,15 @@ impl Run {
             by_second: by_second(tallies),
             remarks: Vec::new(),
             histogram: packed(&total),
+            kind_histograms,
         }
+    }
+
+    /// The histograms of its kinds, by their names; of one kind alone it is that of all.
+    pub(crate) fn by_kind(&self) -> impl Iterator<Item = (&str, &str)> {
+        let only = self.kinds.keys().filter(|_| self.kinds.len() == 1).map(|kind| (kind.as_str(), &*self.histogram));
+        let each = self.kind_histograms.iter().map(|(kind, histogram)| (kind.as_str(), histogram.as_str()));
+        only.chain(each)
     }
 
     /// Calls and operations that failed.

@@ -45,6 +45,14 @@ fn checked(outcomes: &[Outcome]) -> Checked {
 fn merge_runs(runs: &[&Run]) -> Result<Run, String> {
     let broken = || "a histogram cannot be read: was the file changed?".to_owned();
     let mut total = histogram();
+    let mut of_kinds: BTreeMap<&str, hdrhistogram::Histogram<u64>> = BTreeMap::new();
+    for (kind, packed) in runs.iter().flat_map(|run| run.by_kind()) {
+        add(of_kinds.entry(kind).or_insert_with(histogram), &unpacked(packed).ok_or_else(broken)?);
+    }
+    // Where one of them does not say how its kinds fared, nobody knows how they fared in all.
+    if runs.iter().any(|run| run.operations > 0 && run.by_kind().count() < run.kinds.len().max(1)) {
+        of_kinds.clear();
+    }
     let mut seconds: BTreeMap<u64, (hdrhistogram::Histogram<u64>, u64)> = BTreeMap::new();
     for run in runs {
         add(&mut total, &unpacked(&run.histogram).ok_or_else(broken)?);
@@ -78,8 +86,7 @@ fn merge_runs(runs: &[&Run]) -> Result<Run, String> {
         asked_rate: runs.iter().map(|run| run.asked_rate).sum(),
         unsent: runs.iter().map(|run| run.unsent).sum(),
         latency: Latency::of(&total),
-        // Only whole histograms add up, and kinds have none of their own in an outcome.
-        kinds: BTreeMap::new(),
+        kinds: of_kinds.iter().map(|(kind, of)| ((*kind).to_owned(), Latency::of(of))).collect(),
         decisions: count(&|run| &run.decisions),
         errors: count(&|run| &run.errors),
         examples: runs.iter().flat_map(|run| run.examples.clone()).collect(),
@@ -95,5 +102,10 @@ fn merge_runs(runs: &[&Run]) -> Result<Run, String> {
         by_second: seconds.into_iter().map(second).collect(),
         remarks: runs.iter().flat_map(|run| run.remarks.clone()).collect(),
         histogram: packed(&total),
+        kind_histograms: if of_kinds.len() < 2 {
+            BTreeMap::new()
+        } else {
+            of_kinds.iter().map(|(kind, of)| ((*kind).to_owned(), packed(of))).collect()
+        },
     })
 }

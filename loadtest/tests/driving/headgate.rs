@@ -113,7 +113,11 @@ fn two_targets_are_compared_and_outcomes_merged() {
     let merged = run(&["merge", &one, &two, "-o", "json"]);
     assert_eq!(merged.code, Some(0), "{}", merged.err);
     let operations = |outcome: &serde_json::Value| outcome["runs"][0]["latency"]["count"].as_u64().expect("a number");
-    assert_eq!(operations(&merged.json()), operations(&json["a"]) + operations(&json["b"]));
+    let merged = merged.json();
+    assert_eq!(operations(&merged), operations(&json["a"]) + operations(&json["b"]));
+    let acquires =
+        |outcome: &serde_json::Value| outcome["runs"][0]["kinds"]["acquire"]["count"].as_u64().expect("a number");
+    assert_eq!(acquires(&merged), acquires(&json["a"]) + acquires(&json["b"]));
     let refused = run(&["merge", &page]);
     assert_eq!(refused.code, Some(2));
     assert!(refused.err.contains("is no outcome of a run"), "{}", refused.err);
