@@ -18,8 +18,8 @@ const WINDOW_BYTES: u32 = 1 << 30;
 const WINDOW_BYTES_DEFAULT: u32 = 65_535;
 /// Bytes after which a server is told that it may send as many more.
 const WINDOW_STEP_BYTES: u32 = 1 << 24;
-/// Bytes of one answer: what gRPC's libraries take.
-const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of one answer: where a million leases are given back at once, each is named.
+const MESSAGE_BYTES_MAX: usize = 128 << 20;
 /// The last stream that a connection may open.
 const STREAM_MAX: u32 = i32::MAX as u32;
 
@@ -473,7 +473,7 @@ fn messages(bytes: &[u8], token: u32, answers: &mut impl Answers) -> Result<usiz
             return Err(Broken::Rules("its messages are packed, though that was not asked for"));
         }
         if length > MESSAGE_BYTES_MAX {
-            return Err(Broken::Rules("a message is longer than 4 MiB"));
+            return Err(Broken::Rules("a message is longer than 128 MiB"));
         }
         let from = at + PREFIX_BYTES;
         let Some(message) = bytes.get(from..from + length) else { break };
