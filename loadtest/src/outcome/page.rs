@@ -9,7 +9,7 @@ const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#8885;--dim:#888}\
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
 h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}pre{overflow-x:auto;font-size:.85rem}\
-svg{width:100%;height:auto}svg text{font-size:11px;fill:var(--dim)}.key{margin-right:1rem}";
+svg{width:100%;height:auto}.grid{stroke:var(--line)}svg text{font-size:11px;fill:var(--dim)}.key{margin-right:1rem}";
 /// The page of one or several outcomes, whose plots lie over each other; `text` is what is said of them in words.
 pub(crate) fn of(title: &str, outcomes: &[Outcome], text: &str) -> String {
     let title = escaped(title);

@@ -13,8 +13,7 @@ const FOOT: f64 = 48.0;
 /// Colours of lines, told apart by the colour-blind too (Okabe and Ito).
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 /// How a file looks that stands alone; a page has a style of its own. Grey is read on white and on black.
-const STYLE: &str =
-    "svg{--line:#8885;font:12px system-ui,sans-serif}text{fill:#777}.title{font-size:14px;font-weight:600}";
+const STYLE: &str = "svg{font:12px system-ui,sans-serif}text{fill:#777}.grid{stroke:#888;stroke-opacity:.35}.title{font-size:14px;font-weight:600}";
 /// Points that are marked one by one, at most: of more the line alone says enough.
 const MARKED_MAX: usize = 12;
 
@@ -170,7 +169,7 @@ impl Plot<'_> {
         for value in up.ticks() {
             let _ = writeln!(
                 drawn,
-                "<line x1=\"{MARGIN}\" x2=\"{WIDTH}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"var(--line)\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                "<line class=\"grid\" x1=\"{MARGIN}\" x2=\"{WIDTH}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
                 MARGIN - 6.0,
                 y(value) + 4.0,
                 self.y.shown(value),

@@ -26,6 +26,16 @@ impl Found {
         .ok()
     }
 
+    /// What came of a command. What it complained of is noted, and what came of it is kept all the same: who reads the page
+    /// shall see both.
+    pub(crate) fn came<T>(&mut self, came: Result<Came<T>, String>) -> Option<(T, Vec<String>)> {
+        let Came { of, shown, fault } = self.noted(came)?;
+        if let Some(fault) = fault {
+            let _: Option<()> = self.noted(Err(fault));
+        }
+        Some((of, shown))
+    }
+
     /// A server that listens.
     pub(crate) async fn server(&mut self, session: &Session, kind: Kind) -> Option<Server> {
         let started = Server::start(session, kind).await;
@@ -34,7 +44,7 @@ impl Found {
 
     /// One target.
     pub(crate) fn outcome(&mut self, what: &str, came: Result<Came<Outcome>, String>) -> Option<Value> {
-        let Came { of, shown } = self.noted(came)?;
+        let (of, shown) = self.came(came)?;
         self.remarks(&of);
         let row = Row::of_outcome(what, shown, &of);
         let rate = row.figures.get("rate").copied();
@@ -44,7 +54,7 @@ impl Found {
 
     /// Two targets, and how they compare.
     pub(crate) fn compared(&mut self, a: &str, b: &str, came: Result<Came<Compared>, String>) {
-        let Some(Came { of: Compared { a: first, b: second, ratios }, shown }) = self.noted(came) else { return };
+        let Some((Compared { a: first, b: second, ratios }, shown)) = self.came(came) else { return };
         self.remarks(&first);
         self.remarks(&second);
         self.rows.push(Row::of_outcome(a, shown, &first));

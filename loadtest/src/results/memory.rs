@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::found::Found;
 use super::record::{Row, Value};
 use super::servers::Kind;
-use super::session::{Came, Session};
+use super::session::Session;
 use crate::outcome::Outcome;
 use crate::outcome::text::count;
 
@@ -38,7 +38,7 @@ pub(crate) async fn memory(session: &Session, found: &mut Found) {
         let run = ["run", &target, "--setup", "--scenario", file, "--duration", "1s", "--warm-up", "1s"];
         let came = session.loadtest::<Outcome>(&run, &[&server]).await;
         server.end().await;
-        let Some(Came { of, shown }) = found.noted(came) else { continue };
+        let Some((of, shown)) = found.came(came) else { continue };
         let resident = of.runs.first().and_then(|run| run.server.as_ref()).map(|server| server.rss_bytes);
         let Some(resident) = resident else {
             found.skipped.push("what a server uses could not be read from /proc".to_owned());

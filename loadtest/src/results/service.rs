@@ -38,6 +38,11 @@ const fn stream(what: &'static str, query: &'static str, call: &'static str) -> 
 }
 
 impl Asked {
+    /// Operations that come of each that is begun: an acquire is followed by its release.
+    fn follow(&self) -> f64 {
+        if self.call == ACQUIRE.call { 2.0 } else { 1.0 }
+    }
+
     fn target(&self, server: &Server) -> String {
         format!("{}://{}{}", self.scheme, server.address, self.query)
     }
@@ -98,11 +103,11 @@ pub(crate) async fn schedule(session: &Session, record: &Record, found: &mut Fou
             Some(rate) => rate,
             None => {
                 let came: Result<Came<crate::outcome::Outcome>, _> = session.loadtest(&run, &[&server]).await;
-                let Some(came) = found.noted(came) else { continue };
-                came.of.median(|run| run.rate).map_or(0.0, |rate| rate.median)
+                let Some((of, _)) = found.came(came) else { continue };
+                of.median(|run| run.rate).map_or(0.0, |rate| rate.median)
             }
         };
-        let rate = format!("{:.0}", (highest * OF_THE_HIGHEST).max(1.0));
+        let rate = format!("{:.0}", (highest * OF_THE_HIGHEST / asked.follow()).max(1.0));
         let came = session.loadtest(&[&run[..], &["--rate", &rate]].concat(), &[&server]).await;
         found.outcome(asked.what, came);
     }
@@ -164,7 +169,7 @@ pub(crate) async fn kueue(session: &Session, found: &mut Found) {
     let url = server.url();
     let part: &[&str] = if session.quick { &["--part", "0.1"] } else { &[] };
     let came = session.loadtest::<Kueue>(&[&["kueue", &url], part].concat(), &[&server]).await;
-    if let Some(Came { of, shown }) = found.noted(came) {
+    if let Some((of, shown)) = found.came(came) {
         let mut figures = BTreeMap::from([
             ("in-use".to_owned(), of.nominal_in_use),
             ("rate".to_owned(), of.admissions_per_second),

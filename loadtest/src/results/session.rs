@@ -65,6 +65,8 @@ pub(crate) struct Compared {
 pub(crate) struct Came<T> {
     pub(crate) of: T,
     pub(crate) shown: Vec<String>,
+    /// What it complained of, though it said what came.
+    pub(crate) fault: Option<String>,
 }
 
 impl Session {
@@ -72,7 +74,7 @@ impl Session {
         if self.quick {
             Lasting { pairs: "3", seconds: "1s", warm_up: "500ms" }
         } else {
-            Lasting { pairs: "5", seconds: "4s", warm_up: "1s" }
+            Lasting { pairs: "5", seconds: "3s", warm_up: "500ms" }
         }
     }
 
@@ -91,36 +93,49 @@ impl Session {
         let mut kinds: Vec<Kind> = servers.iter().map(|server| server.kind).collect();
         kinds.dedup();
         let shown = kinds.into_iter().map(Kind::command).chain([format!("{line} -o json")]).collect();
-        let out = self.run(&self.loadtest, &[arguments, &["-o", "json"]].concat(), None).await?;
-        let of = serde_json::from_str(&out).map_err(|error| format!("`{line}` printed what is no outcome: {error}"))?;
-        Ok(Came { of, shown })
+        let Ran { out, fault } = self.ran(&self.loadtest, &[arguments, &["-o", "json"]].concat(), None).await?;
+        let of = serde_json::from_str(&out).map_err(|error| {
+            fault.clone().unwrap_or_else(|| format!("`{line}` printed what is no outcome: {error}"))
+        })?;
+        Ok(Came { of, shown, fault })
     }
 
-    /// Runs a program to its end, and returns what it printed.
+    /// Runs a program to its end, and returns what it printed; it must be content.
     pub(crate) async fn run(
         &self,
         program: &Path,
         arguments: &[&str],
         environment: Option<(&str, &Path)>,
     ) -> Result<String, String> {
+        let Ran { out, fault } = self.ran(program, arguments, environment).await?;
+        fault.map_or(Ok(out), Err)
+    }
+
+    async fn ran(&self, program: &Path, arguments: &[&str], environment: Option<(&str, &Path)>) -> Result<Ran, String> {
         let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy();
-        let line = || format!("`{name} {}`", arguments.join(" "));
+        let line = format!("`{name} {}`", arguments.join(" "));
         let mut command = Command::new(program);
         command.args(arguments).envs(environment).kill_on_drop(true);
         if let Some(project) = self.project.as_ref().filter(|_| program != self.loadtest) {
             command.current_dir(project);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().map_err(|error| format!("{} cannot be run: {error}", line()))?;
-        let ran = child.wait_with_output().await.map_err(|error| format!("{} was lost: {error}", line()))?;
-        if ran.status.success() {
-            return String::from_utf8(ran.stdout).map_err(|_| format!("{} printed what is no text", line()));
-        }
-        let said = String::from_utf8_lossy(&ran.stderr);
-        let lines: Vec<&str> = said.lines().rev().filter(|line| !line.trim().is_empty()).take(LINES_MAX).collect();
-        let said = lines.into_iter().rev().collect::<Vec<_>>().join("; ");
-        Err(format!("{} ended with {}: {said}", line(), ran.status))
+        let child = command.spawn().map_err(|error| format!("{line} cannot be run: {error}"))?;
+        let ran = child.wait_with_output().await.map_err(|error| format!("{line} was lost: {error}"))?;
+        let out = String::from_utf8(ran.stdout).map_err(|_| format!("{line} printed what is no text"))?;
+        let complaint = || {
+            let said = String::from_utf8_lossy(&ran.stderr);
+            let lines: Vec<&str> = said.lines().rev().filter(|line| !line.trim().is_empty()).take(LINES_MAX).collect();
+            format!("{line} ended with {}: {}", ran.status, lines.into_iter().rev().collect::<Vec<_>>().join("; "))
+        };
+        Ok(Ran { out, fault: (!ran.status.success()).then(complaint) })
     }
+}
+
+/// What a program printed, and what it complained of where it failed.
+struct Ran {
+    out: String,
+    fault: Option<String>,
 }
 
 /// Lines of what a program complained of that are told.
