@@ -113,7 +113,8 @@ impl Session {
 
     async fn ran(&self, program: &Path, arguments: &[&str], environment: Option<(&str, &Path)>) -> Result<Ran, String> {
         let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy();
-        let line = format!("`{name} {}`", arguments.join(" "));
+        // Where it lay for a while says nothing to whoever reads of it.
+        let line = format!("`{name} {}`", arguments.join(" ")).replace(&format!("{}/", self.folder.display()), "");
         let mut command = Command::new(program);
         command.args(arguments).envs(environment).kill_on_drop(true);
         if let Some(project) = self.project.as_ref().filter(|_| program != self.loadtest) {
