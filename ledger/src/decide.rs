@@ -245,9 +245,9 @@ impl Ledger {
         request.enforce.or(pool.node(start).enforce).unwrap_or(pool.spec.enforce)
     }
 
-    /// The answer to a request of which one climb tells that nothing stands against it: most are. None where it takes
-    /// more to tell.
-    pub(crate) fn plainly(&self, at: PoolIndex, leaf: &Leaf, request: &Arc<Request>) -> Option<Decision> {
+    /// Of a request of which one climb tells that nothing stands against it, as it does of most: how the decision is
+    /// enforced. None where it takes more to tell.
+    pub(crate) fn plainly(&self, at: PoolIndex, leaf: &Leaf, request: &Request) -> Option<Enforce> {
         let pool = self.pool_at(at);
         let whole = leaf.unmade.is_none() && request.min_count == request.count;
         if !whole || pool.node(leaf.node).budgeted || pool.node(leaf.node).rated {
@@ -259,8 +259,7 @@ impl Ledger {
         if !terms.as_slice().iter().all(few) || !pool.is_open(leaf.node, request.borrow, terms.as_slice()) {
             return None;
         }
-        let enforce = self.enforced(at, leaf, request);
-        Some(allow(Id(self.next_id), request, request.count, enforce))
+        Some(self.enforced(at, leaf, request))
     }
 
     /// Decides on a request that is well-formed and new, whose amounts with what the pool adds, and in its terms, are
@@ -387,22 +386,10 @@ impl Ledger {
 }
 
 /// A request is allowed, and nothing stands against it.
-fn allow(id: Id, request: &Arc<Request>, count: u32, enforce: Enforce) -> Decision {
-    Decision {
-        outcome: Outcome::Allow,
-        id: Some(id),
-        known: None,
-        entry: Some(Entry::Admitted {
-            id,
-            request: Arc::clone(request),
-            count,
-            observed: None,
-            found: Found::default(),
-        }),
-        reasons: Vec::new(),
-        would_be: None,
-        enforce,
-    }
+pub(crate) fn allow(id: Id, request: &Arc<Request>, count: u32, enforce: Enforce) -> Decision {
+    let (request, found) = (Arc::clone(request), Found::default());
+    let entry = Entry::Admitted { id, request, count, observed: None, found };
+    Decision { id: Some(id), entry: Some(entry), ..Decision::allowed(enforce) }
 }
 
 /// Whether an amount is so far below all that can be counted that nothing more needs to be looked at.

@@ -50,6 +50,14 @@ pub struct Decision {
     pub enforce: Enforce,
 }
 
+impl Decision {
+    /// A request may start, and nothing is to come of that.
+    pub(crate) fn allowed(enforce: Enforce) -> Self {
+        let (outcome, reasons) = (Outcome::Allow, Vec::new());
+        Self { outcome, id: None, known: None, entry: None, reasons, would_be: None, enforce }
+    }
+}
+
 /// The answer to a change of size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Amendment {

@@ -8,7 +8,8 @@ use foldhash::fast::FixedState;
 use crate::amount::{Amount, Amounts};
 use crate::ask::Ask;
 use crate::config::{Budget, Class, Enforce, Settings, Tenant};
-use crate::decide::{check_total, invalid};
+
+use crate::decide::{allow, check_total, invalid};
 use crate::decision::{Amendment, Decision, Refusal};
 use crate::dispatch::{Asker, Finding};
 use crate::entry::Entry;
@@ -209,6 +210,15 @@ impl Ledger {
 
     /// Asks whether a request may start. The same request again is answered by where it stands.
     pub fn admit(&self, now: Time, request: &Arc<Request>) -> Result<Decision, Refusal> {
+        self.ask_for::<true>(now, request)
+    }
+
+    /// Asks what would become of a request: what [`admit`](Self::admit) says, with nothing to post.
+    pub fn check(&self, now: Time, request: &Arc<Request>) -> Result<Decision, Refusal> {
+        self.ask_for::<false>(now, request)
+    }
+
+    fn ask_for<const TAKES: bool>(&self, now: Time, request: &Arc<Request>) -> Result<Decision, Refusal> {
         let (at, leaf) = self.place(request)?;
         let pool = self.pool_at(at);
         pool.announce(&leaf);
@@ -222,7 +232,9 @@ impl Ledger {
         }
         self.check_request(at, &leaf, request)?;
         let mut decision = match self.plainly(at, &leaf, request) {
-            Some(allowed) => allowed,
+            // An entry is some of the cost of a check, though nothing comes of it.
+            Some(enforce) if !TAKES => return Ok(Decision::allowed(enforce)),
+            Some(enforce) => allow(Id(self.next_id), request, request.count, enforce),
             None => {
                 let resources = self.with_implied(at, &request.resources);
                 check_total("resources", &resources, request.count)?;
@@ -233,6 +245,9 @@ impl Ledger {
         };
         if let (Some(Entry::Admitted { found, .. }), Some(key)) = (&mut decision.entry, key) {
             *found = self.found(at, leaf.node, key);
+        }
+        if !TAKES {
+            (decision.id, decision.entry) = (None, None);
         }
         Ok(decision)
     }

@@ -64,6 +64,12 @@ pub fn is_shown(char: char) -> bool {
     !char.is_control() && (before == 0 || INVISIBLE[before - 1].1 < char)
 }
 
+/// Whether all of a text shows as itself. Most texts are of ASCII alone, and then their bytes tell.
+fn are_shown(text: &str) -> bool {
+    let plain = text.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'));
+    plain || text.chars().all(is_shown)
+}
+
 /// Shows at most this much of a bad name, without control characters.
 fn shown(text: &str) -> String {
     let clean: String = text.chars().take(80).flat_map(char::escape_debug).collect();
@@ -237,7 +243,7 @@ macro_rules! free_text {
         impl $name {
             /// Checks and takes it: shown as it is, within its limit of bytes.
             pub fn parse(text: &str) -> Result<Self, NameError> {
-                if text.is_empty() || text.len() > $max || !text.chars().all(is_shown) {
+                if text.is_empty() || text.len() > $max || !are_shown(text) {
                     return Err(NameError(format!(
                         concat!($what, " {} is not 1 to {} bytes without control and invisible characters"),
                         shown(text), $max

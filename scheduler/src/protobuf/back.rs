@@ -95,6 +95,18 @@ impl Back {
         self.varint(u64::from(field << 3 | wire as u32));
     }
 
+    /// A field's key, and its number, or the length of what it has.
+    #[inline]
+    fn led(&mut self, field: u32, wire: WireType, number: u64) {
+        let key = field << 3 | wire as u32;
+        if key < 0x80 && number < 0x80 {
+            self.room(2).copy_from_slice(&[key as u8, number as u8]);
+        } else {
+            self.varint(number);
+            self.varint(key.into());
+        }
+    }
+
     /// A number; nothing, where it is 0.
     #[inline]
     pub(crate) fn number(&mut self, field: u32, number: u64) {
@@ -105,8 +117,7 @@ impl Back {
     #[inline]
     pub(crate) fn said_number(&mut self, field: u32, number: Option<u64>) {
         if let Some(number) = number {
-            self.varint(number);
-            self.key(field, WireType::Varint);
+            self.led(field, WireType::Varint, number);
         }
     }
 
@@ -160,8 +171,7 @@ impl Back {
     /// Makes all that was written since `before` a field.
     #[inline]
     pub(crate) fn frame(&mut self, field: u32, before: usize) {
-        self.varint((self.len() - before) as u64);
-        self.key(field, WireType::LengthDelimited);
+        self.led(field, WireType::LengthDelimited, (self.len() - before) as u64);
     }
 
     /// A message, as the library writes it.

@@ -24,19 +24,32 @@ impl<'a> Iterator for Fields<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
+        // Almost all are text or messages of less than 128 bytes, in one of the first fifteen fields.
+        match *self.0 {
+            [] => None,
+            [key @ 0x08..0x80, length @ 0..0x80, ref rest @ ..]
+                if key & 7 == 2
+                    && let Some((bytes, rest)) = rest.split_at_checked(usize::from(length)) =>
+            {
+                self.0 = rest;
+                Some(Ok((u32::from(key >> 3), Field::Bytes(bytes))))
+            }
+            _ => Some(self.any()),
         }
-        let field = self.field();
-        if field.is_none() {
-            self.0 = &[];
-        }
-        Some(field.ok_or(NotPlain))
     }
 }
 
 impl<'a> Fields<'a> {
-    #[inline]
+    /// The next field, whatever it is. After one that is malformed there is none.
+    #[inline(never)]
+    fn any(&mut self) -> Result<(u32, Field<'a>), NotPlain> {
+        let field = self.field();
+        if field.is_none() {
+            self.0 = &[];
+        }
+        field.ok_or(NotPlain)
+    }
+
     fn field(&mut self) -> Option<(u32, Field<'a>)> {
         let key = u32::try_from(self.number()?).ok()?;
         let value = match key & 7 {
@@ -61,10 +74,16 @@ impl<'a> Fields<'a> {
                 self.0 = rest;
                 Some(u64::from(*byte))
             }
+            // The number of an operation in its stream, and the length of a message, are mostly two.
+            [low, high, rest @ ..] if *high < 0x80 => {
+                self.0 = rest;
+                Some(u64::from(*low & 0x7f) | u64::from(*high) << 7)
+            }
             _ => self.long_number(),
         }
     }
 
+    #[inline(never)]
     fn long_number(&mut self) -> Option<u64> {
         let mut number = 0;
         for (at, byte) in self.0.iter().take(10).enumerate() {
