@@ -81,7 +81,7 @@ impl Served {
 fn id(done: Result<Done, headgate_scheduler::engine::EngineError>) -> Option<LeaseId> {
     match done {
         Ok(Done::Decided(answer)) => Answer::id(&answer),
-        Ok(Done::Each(_)) | Err(_) => None,
+        Ok(Done::One(_) | Done::Each(_)) | Err(_) => None,
     }
 }
 

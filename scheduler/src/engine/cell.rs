@@ -265,6 +265,12 @@ impl Cell {
         }
     }
 
+    /// Looks at what is published, where that is all that has been posted, and nobody has to be waited for.
+    pub(super) fn look_at_all(&self) -> Option<View<'_>> {
+        let posted = self.posted.load(Ordering::Acquire);
+        if self.published.reached() < posted { None } else { View::at_once(self) }
+    }
+
     /// Nothing more is decided: the server stops. What was decided is committed still, and answered.
     pub(super) fn close(&self) {
         let mut writer = self.writer.lock();

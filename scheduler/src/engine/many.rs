@@ -1,4 +1,7 @@
 //! Many operations at once: what each cell is to do, and what became of each.
+//!
+//! Mostly all are of one cell, and each is about one request, lease or ticket. Then they are done as they stand there;
+//! else each cell has its part, and what became of the parts is gathered.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,12 +35,16 @@ struct Place {
 impl Engine {
     /// Does many operations in order, in each cell under one lock and at one time, and answers all when they are durable.
     pub async fn operate(&self, caller: &Caller, operations: Vec<Operation>) -> Vec<Result<Done, EngineError>> {
-        let mut gathered = Gathered::new(&operations);
-        self.explain_before(caller, &operations, &mut gathered).await;
+        if let Some(cell) = self.cell_of_all(&operations) {
+            return self.operate_in(cell, caller, &operations).await;
+        }
+        let explanations = self.explain_before(caller, &operations).await;
         let started = Instant::now();
+        let mut gathered = Gathered::new(&operations);
         let mut waits = Vec::new();
         for Plan { cell, steps } in self.plan(&operations, &mut gathered) {
-            match operate::take_steps(cell, caller, &steps, |place, stepped| gathered.take(place, cell, stepped)) {
+            let steps_again = steps.iter().copied();
+            match operate::take_steps(cell, caller, steps_again, |place, stepped| gathered.take(place, cell, stepped)) {
                 Ok(relies_on) => waits.push((cell, relies_on)),
                 Err(error) => {
                     for (place, step) in steps {
@@ -46,17 +53,74 @@ impl Engine {
                 }
             }
         }
-        self.count(&operations, &gathered, started);
+        let mut done = gathered.finish(&operations);
+        self.count(&operations, &done, started);
         for (cell, relies_on) in waits {
-            if relies_on > 0
-                && let Err(error) = cell.answerable(relies_on).await
-            {
-                gathered.withhold(cell, &error);
+            answerable(cell, relies_on, &mut done).await;
+        }
+        for (at, explanation) in explanations {
+            if let Some(answer) = answers(&mut done[at]).next() {
+                answer.explanation = Some(explanation);
             }
         }
-        self.place(&mut gathered).await;
-        self.explain_after(&operations, &mut gathered).await;
-        gathered.finish(operations)
+        self.place(&mut done).await;
+        self.explain_after(&operations, &mut done).await;
+        done
+    }
+
+    /// The cell that all of them are of, where each is about one thing there, and none is to be explained.
+    pub(super) fn cell_of_all(&self, operations: &[Operation]) -> Option<&Arc<Cell>> {
+        let of = |operation: &Operation| match operation {
+            Operation::Acquire { request, explain: false } | Operation::Check { request, explain: false } => {
+                self.home(&request.pool).ok()
+            }
+            Operation::Confirm(Target::One(id))
+            | Operation::Renew { target: Target::One(id), .. }
+            | Operation::Resize { target: Target::One(id), explain: false, .. }
+            | Operation::Release(Target::One(id))
+            | Operation::Cancel(Target::One(id)) => self.cells.get(&id.cell),
+            Operation::Acquire { .. }
+            | Operation::Check { .. }
+            | Operation::Confirm(_)
+            | Operation::Renew { .. }
+            | Operation::Resize { .. }
+            | Operation::Release(_)
+            | Operation::Cancel(_) => None,
+        };
+        let (first, rest) = operations.split_first()?;
+        let cell = of(first)?;
+        rest.iter().all(|operation| of(operation).is_some_and(|other| Arc::ptr_eq(other, cell))).then_some(cell)
+    }
+
+    /// Does operations of one cell, each about one thing there.
+    async fn operate_in(
+        &self,
+        cell: &Arc<Cell>,
+        caller: &Caller,
+        operations: &[Operation],
+    ) -> Vec<Result<Done, EngineError>> {
+        let started = Instant::now();
+        let mut done = Vec::with_capacity(operations.len());
+        let mut relies_on = 0;
+        for part in operations.chunks(operate::AT_ONCE_MAX) {
+            if operate::check_steps(cell, caller, part, &mut done) {
+                continue;
+            }
+            let steps = part.iter().filter_map(|operation| Some((operation, Step::of(operation)?)));
+            let taken = operate::take_steps(cell, caller, steps, |operation, stepped| {
+                if let Stepped::One(result) = stepped {
+                    done.push(told(operation, result));
+                }
+            });
+            match taken {
+                Ok(last) => relies_on = relies_on.max(last),
+                Err(error) => done.extend(part.iter().map(|operation| told(operation, Err(error.clone())))),
+            }
+        }
+        self.count(operations, &done, started);
+        answerable(cell, relies_on, &mut done).await;
+        self.place(&mut done).await;
+        done
     }
 
     /// What each cell is to do, in order.
@@ -88,6 +152,10 @@ impl Engine {
                 Operation::Cancel(target) => (Verb::Cancel, target),
             };
             match target {
+                Target::One(id) => match self.cells.get(&id.cell) {
+                    Some(cell) => add(cell, place, Step::One(verb, id.number)),
+                    None => gathered.take_one(place, Err(EngineError::NoLease(id.clone()))),
+                },
                 Target::Holder(holder) => {
                     for cell in self.cells.values() {
                         add(cell, place, Step::Holder(verb, holder));
@@ -107,8 +175,9 @@ impl Engine {
         plans.into_values().collect()
     }
 
-    /// The explanations of requests that were asked for, from what is published just before.
-    async fn explain_before(&self, caller: &Caller, operations: &[Operation], gathered: &mut Gathered) {
+    /// The explanations of requests that were asked for, by their operations, from what is published just before.
+    async fn explain_before(&self, caller: &Caller, operations: &[Operation]) -> Vec<(usize, Box<Explanation>)> {
+        let mut explanations = Vec::new();
         for (at, operation) in operations.iter().enumerate() {
             let (Operation::Acquire { request, explain: true } | Operation::Check { request, explain: true }) =
                 operation
@@ -119,16 +188,17 @@ impl Engine {
             if caller.scope.covers(&request.tenant) {
                 let view = cell.look().await;
                 let explanation = view.explain(view.now(), request).ok().map(Box::new);
-                gathered.explanations.extend(explanation.map(|explanation| (at, explanation)));
+                explanations.extend(explanation.map(|explanation| (at, explanation)));
             }
         }
+        explanations
     }
 
     /// The explanations of leases that were asked for, as they stand after their change.
-    async fn explain_after(&self, operations: &[Operation], gathered: &mut Gathered) {
-        for (operation, result) in operations.iter().zip(&mut gathered.results) {
+    async fn explain_after(&self, operations: &[Operation], done: &mut [Result<Done, EngineError>]) {
+        for (operation, done) in operations.iter().zip(done) {
             let Operation::Resize { explain: true, .. } = operation else { continue };
-            for answer in result.answers() {
+            for answer in answers(done) {
                 let Some(cell) = self.cells.get(&answer.cell) else { continue };
                 let Some(number) = answer.stands.as_ref().map(Footing::id) else { continue };
                 let view = cell.look().await;
@@ -137,13 +207,11 @@ impl Engine {
         }
     }
 
-    fn count(&self, operations: &[Operation], gathered: &Gathered, started: Instant) {
+    fn count(&self, operations: &[Operation], done: &[Result<Done, EngineError>], started: Instant) {
         let took = started.elapsed();
         let mut pools = self.metrics.by_pool();
-        for (operation, result) in operations.iter().zip(&gathered.results) {
-            let (Operation::Acquire { request, .. }, Gathering::One(Some(Ok(answer)))) = (operation, result) else {
-                continue;
-            };
+        for (operation, done) in operations.iter().zip(done) {
+            let (Operation::Acquire { request, .. }, Ok(Done::Decided(answer))) = (operation, done) else { continue };
             if answer.repeated {
                 continue;
             }
@@ -154,16 +222,18 @@ impl Engine {
     }
 
     /// Tells those that wait their places.
-    async fn place(&self, gathered: &mut Gathered) {
+    async fn place(&self, done: &mut [Result<Done, EngineError>]) {
+        let waits = |answer: &&mut Answer| matches!(answer.stands, Some(Footing::Ticket { .. }));
+        if !done.iter_mut().flat_map(answers).any(|answer| waits(&answer)) {
+            return;
+        }
         for cell in self.cells.values() {
-            let waiting = |answer: &&mut Answer| {
-                answer.cell == cell.name && matches!(answer.stands, Some(Footing::Ticket { .. }))
-            };
-            if !gathered.answers().any(|answer| waiting(&answer)) {
+            let waits_here = |answer: &&mut Answer| answer.cell == cell.name && waits(answer);
+            if !done.iter_mut().flat_map(answers).any(|answer| waits_here(&answer)) {
                 continue;
             }
             let mut view = cell.look().await;
-            for answer in gathered.answers().filter(waiting) {
+            for answer in done.iter_mut().flat_map(answers).filter(waits_here) {
                 let Some(Footing::Ticket { id, pool, .. }) = &answer.stands else { continue };
                 if let Some(place) = cell.places.of(&mut view, pool, *id) {
                     (answer.position, answer.expected_wait) = (Some(place.position), place.wait);
@@ -173,16 +243,52 @@ impl Engine {
     }
 }
 
-/// What became of operations, gathered from the cells.
-struct Gathered {
-    results: Vec<Gathering>,
-    /// Of requests, by their operations.
-    explanations: Vec<(usize, Box<Explanation>)>,
+/// Waits until what a cell decided may be told; where it may not, it is withheld.
+async fn answerable(cell: &Arc<Cell>, relies_on: u64, done: &mut [Result<Done, EngineError>]) {
+    if relies_on == 0 {
+        return;
+    }
+    let Err(error) = cell.answerable(relies_on).await else { return };
+    let mine = |answer: &Answer| answer.cell == cell.name && answer.stands.is_some();
+    for done in done {
+        match done {
+            Ok(Done::Decided(answer)) if mine(answer) => *done = Err(error.clone()),
+            Ok(Done::Decided(_)) | Err(_) => {}
+            Ok(done) => {
+                for (_, result) in done.each_mut() {
+                    if result.as_ref().is_ok_and(mine) {
+                        *result = Err(error.clone());
+                    }
+                }
+            }
+        }
+    }
 }
+
+/// The answers of an operation.
+fn answers(done: &mut Result<Done, EngineError>) -> impl Iterator<Item = &mut Answer> {
+    let (decided, each) = match done {
+        Ok(Done::Decided(answer)) => (Some(answer), &mut [][..]),
+        Ok(done) => (None, done.each_mut()),
+        Err(_) => (None, &mut [][..]),
+    };
+    decided.into_iter().chain(each.iter_mut().filter_map(|(_, result)| result.as_mut().ok()))
+}
+
+/// What became of an operation that is about one thing.
+fn told(operation: &Operation, result: Result<Answer, EngineError>) -> Result<Done, EngineError> {
+    match operation.target() {
+        Some(Target::One(id)) => Ok(Done::One((id.clone(), result))),
+        Some(Target::Ids(_) | Target::Holder(_)) | None => result.map(Done::Decided),
+    }
+}
+
+/// What became of operations, gathered from the cells.
+struct Gathered(Vec<Gathering>);
 
 /// What became of an operation, as far as it has been told.
 enum Gathering {
-    /// Of one that is about one thing: a request, or the single id that it names.
+    /// Of one that is about one thing.
     One(Option<Result<Answer, EngineError>>),
     /// Of one that names ids, in their order.
     Ids(Vec<Option<Result<Answer, EngineError>>>),
@@ -190,40 +296,14 @@ enum Gathering {
     Holder(Result<Each, EngineError>),
 }
 
-impl Gathering {
-    fn of(operation: &Operation) -> Self {
-        match operation {
-            Operation::Acquire { .. } | Operation::Check { .. } => Self::One(None),
-            Operation::Confirm(target)
-            | Operation::Renew { target, .. }
-            | Operation::Resize { target, .. }
-            | Operation::Release(target)
-            | Operation::Cancel(target) => match target {
-                Target::Ids(ids) if ids.len() == 1 => Self::One(None),
-                Target::Ids(ids) => Self::Ids(ids.iter().map(|_| None).collect()),
-                Target::Holder(_) => Self::Holder(Ok(Vec::new())),
-            },
-        }
-    }
-
-    fn results(&mut self) -> impl Iterator<Item = &mut Result<Answer, EngineError>> {
-        let (told, each) = match self {
-            Self::One(result) => (std::slice::from_mut(result), &mut [][..]),
-            Self::Ids(results) => (&mut results[..], &mut [][..]),
-            Self::Holder(Ok(each)) => (&mut [][..], &mut each[..]),
-            Self::Holder(Err(_)) => (&mut [][..], &mut [][..]),
-        };
-        told.iter_mut().flatten().chain(each.iter_mut().map(|(_, result)| result))
-    }
-
-    fn answers(&mut self) -> impl Iterator<Item = &mut Answer> {
-        self.results().filter_map(|result| result.as_mut().ok())
-    }
-}
-
 impl Gathered {
     fn new(operations: &[Operation]) -> Self {
-        Self { results: operations.iter().map(Gathering::of).collect(), explanations: Vec::new() }
+        let of = |operation: &Operation| match operation.target() {
+            None | Some(Target::One(_)) => Gathering::One(None),
+            Some(Target::Ids(ids)) => Gathering::Ids(ids.iter().map(|_| None).collect()),
+            Some(Target::Holder(_)) => Gathering::Holder(Ok(Vec::new())),
+        };
+        Self(operations.iter().map(of).collect())
     }
 
     fn take(&mut self, place: Place, cell: &Cell, stepped: Stepped) {
@@ -231,7 +311,7 @@ impl Gathered {
             Stepped::One(result) => self.take_one(place, result),
             Stepped::Each(each) => {
                 let named = |number: Id| LeaseId { cell: cell.name.clone(), number };
-                if let Gathering::Holder(Ok(all)) = &mut self.results[place.at] {
+                if let Gathering::Holder(Ok(all)) = &mut self.0[place.at] {
                     all.extend(each.into_iter().map(|(number, answer)| (named(number), answer)));
                 }
             }
@@ -239,7 +319,7 @@ impl Gathered {
     }
 
     fn take_one(&mut self, Place { at, nth }: Place, result: Result<Answer, EngineError>) {
-        match &mut self.results[at] {
+        match &mut self.0[at] {
             Gathering::One(told) => *told = Some(result),
             Gathering::Ids(told) => told[nth] = Some(result),
             Gathering::Holder(_) => unreachable!("what is a holder's is told together"),
@@ -251,58 +331,26 @@ impl Gathered {
         match step {
             Step::Acquire(_) | Step::Check(_) | Step::One(..) => self.take_one(place, Err(error.clone())),
             // Whatever it holds there was not reached: the operation as a whole has to be repeated.
-            Step::Holder(..) => self.results[place.at] = Gathering::Holder(Err(error.clone())),
+            Step::Holder(..) => self.0[place.at] = Gathering::Holder(Err(error.clone())),
         }
     }
 
-    /// What a cell decided may not be told.
-    fn withhold(&mut self, cell: &Cell, error: &EngineError) {
-        let mine = |answer: &Answer| answer.cell == cell.name && answer.stands.is_some();
-        for result in self.results.iter_mut().flat_map(Gathering::results) {
-            if result.as_ref().is_ok_and(mine) {
-                *result = Err(error.clone());
-            }
-        }
-    }
-
-    fn answers(&mut self) -> impl Iterator<Item = &mut Answer> {
-        self.results.iter_mut().flat_map(Gathering::answers)
-    }
-
-    fn finish(mut self, operations: Vec<Operation>) -> Vec<Result<Done, EngineError>> {
-        for (at, explanation) in self.explanations {
-            if let Some(answer) = self.results[at].answers().next() {
-                answer.explanation = Some(explanation);
-            }
-        }
-        operations.into_iter().zip(self.results).map(|(operation, gathering)| finish(operation, gathering)).collect()
+    fn finish(self, operations: &[Operation]) -> Vec<Result<Done, EngineError>> {
+        operations.iter().zip(self.0).map(|(operation, gathering)| finish(operation, gathering)).collect()
     }
 }
 
-fn finish(operation: Operation, gathering: Gathering) -> Result<Done, EngineError> {
-    let target = match operation {
-        Operation::Acquire { .. } | Operation::Check { .. } => {
-            let Gathering::One(told) = gathering else { unreachable!("a request is one thing") };
-            return finished(told).map(Done::Decided);
+fn finish(operation: &Operation, gathering: Gathering) -> Result<Done, EngineError> {
+    match (operation.target(), gathering) {
+        (_, Gathering::One(result)) => told(operation, finished(result)),
+        (Some(Target::Ids(ids)), Gathering::Ids(told)) => {
+            Ok(Done::Each(ids.iter().cloned().zip(told.into_iter().map(finished)).collect()))
         }
-        Operation::Confirm(target)
-        | Operation::Renew { target, .. }
-        | Operation::Resize { target, .. }
-        | Operation::Release(target)
-        | Operation::Cancel(target) => target,
-    };
-    match (target, gathering) {
-        (Target::Ids(ids), Gathering::One(told)) => {
-            Ok(Done::Each(ids.into_iter().zip([told]).map(|(id, told)| (id, finished(told))).collect()))
-        }
-        (Target::Ids(ids), Gathering::Ids(told)) => {
-            Ok(Done::Each(ids.into_iter().zip(told).map(|(id, told)| (id, finished(told))).collect()))
-        }
-        (Target::Holder(_), Gathering::Holder(each)) => each.map(|mut each| {
+        (_, Gathering::Holder(each)) => each.map(|mut each| {
             each.sort_by(|a, b| a.0.cmp(&b.0));
             Done::Each(each)
         }),
-        (Target::Ids(_), Gathering::Holder(_)) | (Target::Holder(_), Gathering::One(_) | Gathering::Ids(_)) => {
+        (None | Some(Target::One(_) | Target::Holder(_)), Gathering::Ids(_)) => {
             unreachable!("it is gathered as it was asked for")
         }
     }

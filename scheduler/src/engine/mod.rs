@@ -97,14 +97,10 @@ impl Engine {
     /// Says what would be decided now, and reserves nothing.
     pub async fn check(&self, caller: &Caller, request: Arc<Request>, explain: bool) -> Result<Answer, EngineError> {
         let cell = self.home(&request.pool)?;
-        if !caller.scope.covers(&request.tenant) {
-            return Err(EngineError::NoTenant(request.tenant.clone()));
-        }
         let view = cell.look().await;
-        let refused = |refusal| EngineError::from_refusal(refusal, &cell.name);
-        let decision = view.admit(view.now(), &request).map_err(refused)?;
-        let mut answer = Answer::decided(cell.name.clone(), decision, None);
+        let mut answer = operate::check(&view, view.now(), caller, &cell.name, &request)?;
         if explain {
+            let refused = |refusal| EngineError::from_refusal(refusal, &cell.name);
             answer.explanation = Some(Box::new(view.explain(view.now(), &request).map_err(refused)?));
         }
         Ok(answer)
@@ -112,12 +108,12 @@ impl Engine {
 
     /// Confirms provisional leases.
     pub async fn confirm(&self, caller: &Caller, target: Target) -> Result<Each, EngineError> {
-        self.one(caller, Operation::Confirm(target)).await.map(each)
+        self.one(caller, Operation::Confirm(target)).await.map(Done::into_each)
     }
 
     /// Gives leases and tickets their whole time to live again; with a holder, hands them over to it.
     pub async fn renew(&self, caller: &Caller, target: Target, holder: Option<Holder>) -> Result<Each, EngineError> {
-        self.one(caller, Operation::Renew { target, holder }).await.map(each)
+        self.one(caller, Operation::Renew { target, holder }).await.map(Done::into_each)
     }
 
     /// Changes what each instance of leases holds.
@@ -128,17 +124,17 @@ impl Engine {
         resources: Amounts,
         explain: bool,
     ) -> Result<Each, EngineError> {
-        self.one(caller, Operation::Resize { target, resources, explain }).await.map(each)
+        self.one(caller, Operation::Resize { target, resources, explain }).await.map(Done::into_each)
     }
 
     /// Ends leases.
     pub async fn release(&self, caller: &Caller, target: Target) -> Result<Each, EngineError> {
-        self.one(caller, Operation::Release(target)).await.map(each)
+        self.one(caller, Operation::Release(target)).await.map(Done::into_each)
     }
 
     /// Ends tickets; of one that was admitted, the lease.
     pub async fn cancel(&self, caller: &Caller, target: Target) -> Result<Each, EngineError> {
-        self.one(caller, Operation::Cancel(target)).await.map(each)
+        self.one(caller, Operation::Cancel(target)).await.map(Done::into_each)
     }
 
     async fn one(&self, caller: &Caller, operation: Operation) -> Result<Done, EngineError> {
@@ -386,13 +382,6 @@ pub type Each = Vec<(LeaseId, Result<Answer, EngineError>)>;
 fn decided(done: Done) -> Result<Answer, EngineError> {
     match done {
         Done::Decided(answer) => Ok(answer),
-        Done::Each(_) => unreachable!("a request is decided"),
-    }
-}
-
-fn each(done: Done) -> Each {
-    match done {
-        Done::Each(each) => each,
-        Done::Decided(_) => unreachable!("leases and tickets are answered one by one"),
+        Done::One(_) | Done::Each(_) => unreachable!("a request is decided"),
     }
 }

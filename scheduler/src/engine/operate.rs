@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use headgate_ledger::{
-    Amounts, Close, Decision, Enforce, Entry, Explanation, Holder, Id, Name, Outcome, Reason, Refusal, Request, State,
+    Amounts, Close, Decision, Enforce, Entry, Explanation, Holder, Id, Ledger, Name, Outcome, Reason, Refusal, Request,
+    State, Time,
 };
 use std::time::Duration;
 
+use super::Each;
 use super::caller::{Caller, Scope};
 use super::cell::{Cell, Turn};
 use super::error::EngineError;
@@ -15,7 +17,7 @@ use super::stands::Footing;
 use crate::persist::Origin;
 
 /// Operations after which others have a turn: some hundred microseconds' worth.
-const AT_ONCE_MAX: usize = 128;
+pub(super) const AT_ONCE_MAX: usize = 128;
 
 /// What a caller asks for.
 #[derive(Clone, Debug)]
@@ -58,9 +60,25 @@ pub enum Operation {
     Cancel(Target),
 }
 
+impl Operation {
+    /// The leases and tickets that it is about; none where it is about a request.
+    pub(super) fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Acquire { .. } | Self::Check { .. } => None,
+            Self::Confirm(target)
+            | Self::Renew { target, .. }
+            | Self::Resize { target, .. }
+            | Self::Release(target)
+            | Self::Cancel(target) => Some(target),
+        }
+    }
+}
+
 /// What an operation is about.
 #[derive(Clone, Debug)]
 pub enum Target {
+    /// This one.
+    One(LeaseId),
     /// These.
     Ids(Vec<LeaseId>),
     /// All of a holder's.
@@ -72,8 +90,38 @@ pub enum Target {
 pub enum Done {
     /// Of an acquire or a check.
     Decided(Answer),
+    /// Of one that names a single lease or ticket.
+    One((LeaseId, Result<Answer, EngineError>)),
     /// Of all others: what became of each, in the order of the ids, or of a holder's by id.
-    Each(Vec<(LeaseId, Result<Answer, EngineError>)>),
+    Each(Each),
+}
+
+impl Done {
+    /// What became of each lease or ticket.
+    pub fn each(&self) -> &[(LeaseId, Result<Answer, EngineError>)] {
+        match self {
+            Self::Decided(_) => &[],
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Each(each) => each,
+        }
+    }
+
+    /// The same, for keeps.
+    pub fn into_each(self) -> Each {
+        match self {
+            Self::Decided(_) => Each::new(),
+            Self::One(one) => vec![one],
+            Self::Each(each) => each,
+        }
+    }
+
+    pub(super) fn each_mut(&mut self) -> &mut [(LeaseId, Result<Answer, EngineError>)] {
+        match self {
+            Self::Decided(_) => &mut [],
+            Self::One(one) => std::slice::from_mut(one),
+            Self::Each(each) => each,
+        }
+    }
 }
 
 /// What was decided, and where the request stands now.
@@ -171,6 +219,25 @@ pub(super) enum Step<'a> {
     Holder(Verb<'a>, &'a Holder),
 }
 
+impl<'a> Step<'a> {
+    /// Of an operation that is about one thing.
+    pub(super) fn of(operation: &'a Operation) -> Option<Self> {
+        let (verb, target) = match operation {
+            Operation::Acquire { request, .. } => return Some(Self::Acquire(request)),
+            Operation::Check { request, .. } => return Some(Self::Check(request)),
+            Operation::Confirm(target) => (Verb::Confirm, target),
+            Operation::Renew { target, holder } => (Verb::Renew(holder.as_ref()), target),
+            Operation::Resize { target, resources, .. } => (Verb::Resize(resources), target),
+            Operation::Release(target) => (Verb::Release, target),
+            Operation::Cancel(target) => (Verb::Cancel, target),
+        };
+        match target {
+            Target::One(id) => Some(Self::One(verb, id.number)),
+            Target::Ids(_) | Target::Holder(_) => None,
+        }
+    }
+}
+
 /// What became of a step.
 pub(super) enum Stepped {
     /// Of one request, lease or ticket.
@@ -179,21 +246,61 @@ pub(super) enum Stepped {
     Each(Vec<(Id, Result<Answer, EngineError>)>),
 }
 
+/// Decides operations that are checks alone, where what is shown to readers is all that has been posted: then it is what the
+/// ledger that decides has, and nobody who decides need be waited for. Says whether it did.
+pub(super) fn check_steps(
+    cell: &Cell,
+    caller: &Caller,
+    operations: &[Operation],
+    done: &mut Vec<Result<Done, EngineError>>,
+) -> bool {
+    if !operations.iter().all(|operation| matches!(operation, Operation::Check { .. })) {
+        return false;
+    }
+    let Some(view) = cell.look_at_all() else { return false };
+    let name = own_name(cell);
+    done.extend(operations.iter().filter_map(|operation| match operation {
+        Operation::Check { request, .. } => Some(check(&view, view.now(), caller, &name, request).map(Done::Decided)),
+        _ => None,
+    }));
+    true
+}
+
+/// Says what would become of a request.
+pub(super) fn check(
+    ledger: &Ledger,
+    now: Time,
+    caller: &Caller,
+    cell: &Name,
+    request: &Arc<Request>,
+) -> Result<Answer, EngineError> {
+    if !caller.scope.covers(&request.tenant) {
+        return Err(EngineError::NoTenant(request.tenant.clone()));
+    }
+    let decision = ledger.check(now, request).map_err(|refusal| EngineError::from_refusal(refusal, cell))?;
+    Ok(Answer::decided(cell.clone(), decision, None))
+}
+
+/// The name of a cell, in memory of its own: answers are made and dropped by all lanes at once, and one name would be
+/// counted in one place.
+fn own_name(cell: &Cell) -> Name {
+    Name::parse(cell.name.as_str()).unwrap_or_else(|_| cell.name.clone())
+}
+
 /// Takes steps in order, each of them seeing what those before it did, and tells what became of each. Returns the number
 /// that must be durable before any of it may be told; 0: nothing must.
 pub(super) fn take_steps<'a, P: Copy + 'a>(
     cell: &Cell,
     caller: &Caller,
-    steps: impl IntoIterator<Item = &'a (P, Step<'a>)>,
+    steps: impl IntoIterator<Item = (P, Step<'a>)>,
     mut tell: impl FnMut(P, Stepped),
 ) -> Result<u64, EngineError> {
     let origin = &caller.origin("");
-    // A name of their own: answers are made and dropped by all lanes at once, and one name would be counted in one place.
-    let name = Name::parse(cell.name.as_str()).unwrap_or_else(|_| cell.name.clone());
+    let name = own_name(cell);
     cell.turn(|turn| {
         let mut steps_taken = StepsTaken { turn, caller, origin, name, relies_on: 0, taken: 0, over: None };
         for (place, step) in steps {
-            tell(*place, steps_taken.take(*step));
+            tell(place, steps_taken.take(step));
         }
         steps_taken.relies_on
     })
@@ -216,7 +323,10 @@ impl StepsTaken<'_, '_> {
     fn take(&mut self, step: Step<'_>) -> Stepped {
         match step {
             Step::Acquire(request) => Stepped::One(self.may_go_on().and_then(|()| self.acquire(request))),
-            Step::Check(request) => Stepped::One(self.may_go_on().and_then(|()| self.check(request))),
+            Step::Check(request) => Stepped::One(
+                self.may_go_on()
+                    .and_then(|()| check(self.turn.ledger(), self.turn.now(), self.caller, &self.name, request)),
+            ),
             Step::One(verb, id) => Stepped::One(self.one(verb, id)),
             Step::Holder(verb, holder) => {
                 let ids: Vec<_> = self.turn.ledger().held_by(holder.as_str()).collect();
@@ -259,14 +369,6 @@ impl StepsTaken<'_, '_> {
             self.relies_on = self.turn.posted();
         }
         Ok(Answer::decided(self.name.clone(), decision, stands))
-    }
-
-    fn check(&mut self, request: &Arc<Request>) -> Result<Answer, EngineError> {
-        if !self.caller.scope.covers(&request.tenant) {
-            return Err(EngineError::NoTenant(request.tenant.clone()));
-        }
-        let decision = self.turn.ledger().admit(self.turn.now(), request).map_err(|r| self.refused(r))?;
-        Ok(Answer::decided(self.name.clone(), decision, None))
     }
 
     fn tenant_is_seen(&self, id: Id) -> bool {

@@ -10,7 +10,7 @@ use crate::engine::{self, Done, EngineError};
 use super::door::Call;
 use super::fault::Fault;
 use super::operations::{Parsed, Telling};
-use super::service::{Service, asker};
+use super::service::{Logged, Service, asker};
 
 pub(super) type Decided = Vec<Result<Done, EngineError>>;
 pub(super) type Deciding = Pin<Box<dyn Future<Output = Decided> + Send>>;
@@ -125,8 +125,9 @@ impl Underway {
             Plan::Asked(telling) => Some(telling),
             Plan::Refused(_) => None,
         });
+        let logged = Logged::now();
         for (telling, done) in asked.zip(&decided) {
-            service.took(&call.caller, telling.request.as_deref(), done);
+            service.took(&call.caller, logged, telling.request.as_deref(), done);
         }
         Ok(AllTold { plans: plans.into_iter(), decided: decided.into_iter() })
     }

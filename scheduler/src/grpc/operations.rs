@@ -190,7 +190,7 @@ pub(super) fn resize(wire: v1::ResizeRequest) -> Result<Parsed, Fault> {
 
 /// An operation on one lease or ticket, of which nothing is said but its id; none where more must be said.
 pub(super) fn plain(kind: Kind, id: LeaseId) -> Option<Parsed> {
-    let target = Target::Ids(vec![id]);
+    let target = Target::One(id);
     let operation = match kind {
         Kind::Confirm => engine::Operation::Confirm(target),
         Kind::Renew => engine::Operation::Renew { target, holder: None },
@@ -214,7 +214,11 @@ fn targeted(kind: Kind, which: Which, operation: impl FnOnce(Target) -> engine::
                     Err(_) => nothing.push((at, text)),
                 }
             }
-            Ok(Parsed { nothing, single, ..Parsed::of(kind, operation(Target::Ids(ids))) })
+            let target = match ids.pop_if(|_| single) {
+                Some(id) => Target::One(id),
+                None => Target::Ids(ids),
+            };
+            Ok(Parsed { nothing, single, ..Parsed::of(kind, operation(target)) })
         }
     }
 }
@@ -271,7 +275,8 @@ impl Telling {
                     Kind::Confirm | Kind::Renew | Kind::Resize | Kind::Release | Kind::Cancel => Err(mismatch()),
                 };
             }
-            Done::Each(each) => {
+            done @ (Done::One(_) | Done::Each(_)) => {
+                let each = done.into_each();
                 let detail = kind.detail();
                 let mut outcomes = Vec::with_capacity(each.len() + nothing.len());
                 let mut each = each.into_iter();

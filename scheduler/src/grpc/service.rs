@@ -29,6 +29,29 @@ pub(super) fn asker(caller: &Caller) -> engine::Caller {
     engine::Caller { actor: caller.name().clone(), surface: Surface::Grpc, scope }
 }
 
+/// Whether decisions are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Logged {
+    Not,
+    /// Debugging is on.
+    Debugging,
+    /// The trace that they belong to is sampled.
+    Sampled,
+}
+
+impl Logged {
+    /// What holds where this is asked, for all that is decided together there.
+    pub(super) fn now() -> Self {
+        if !tracing::Span::current().is_none() {
+            Self::Sampled
+        } else if tracing::enabled!(tracing::Level::DEBUG) {
+            Self::Debugging
+        } else {
+            Self::Not
+        }
+    }
+}
+
 impl Service {
     /// Does one operation of a call of its own.
     pub(super) async fn operate(&self, call: &Call, parsed: Parsed) -> Result<v1::operation_result::Result, Fault> {
@@ -39,7 +62,7 @@ impl Service {
         let asker = asker(&call.caller);
         let done = call.deadline.bound(self.engine.operate(&asker, vec![operation])).await?.pop();
         let done = done.unwrap_or_else(|| unreachable!("one operation has one answer"));
-        self.took(&call.caller, telling.request.as_deref(), &done);
+        self.took(&call.caller, Logged::now(), telling.request.as_deref(), &done);
         telling.tell(self, done)
     }
 
@@ -56,15 +79,20 @@ impl Service {
     }
 
     /// Notes what a caller was given, and logs it: where its trace is sampled, or debugging is.
-    pub(super) fn took(&self, caller: &Caller, asked: Option<&Request>, done: &Result<Done, EngineError>) {
+    pub(super) fn took(
+        &self,
+        caller: &Caller,
+        logged: Logged,
+        asked: Option<&Request>,
+        done: &Result<Done, EngineError>,
+    ) {
         let Ok(Done::Decided(answer)) = done else { return };
         if let Some(engine::Footing::Ticket { .. }) = answer.stands
             && let Some(id) = answer.id()
         {
             caller.meter().queued(id);
         }
-        let sampled = !tracing::Span::current().is_none();
-        if !sampled && !tracing::enabled!(tracing::Level::DEBUG) {
+        if logged == Logged::Not {
             return;
         }
         let Answer { outcome, reasons, would_be, .. } = answer;
@@ -73,7 +101,7 @@ impl Service {
         let reason = reasons.first().map_or("", |reason| reason.code.word());
         let would_be = would_be.map_or("", headgate_ledger::Outcome::word);
         let (caller, decision) = (&**caller.name(), outcome.word());
-        if sampled {
+        if logged == Logged::Sampled {
             tracing::info!(decision, id, tenant, request_id, reason, would_be, caller, "decided");
         } else {
             tracing::debug!(decision, id, tenant, request_id, reason, would_be, caller, "decided");

@@ -61,7 +61,7 @@ async fn ask(engine: Arc<Engine>, first: u64, worker: u64) {
         let acquire = Operation::Acquire { request: Arc::new(asked), explain: false };
         let mut operations = vec![acquire];
         if held.len() > 2 {
-            operations.insert(0, Operation::Release(Target::Ids(vec![held.remove(0)])));
+            operations.insert(0, Operation::Release(Target::One(held.remove(0))));
         }
         let mut said = String::new();
         for done in engine.operate(&caller, operations).await {
@@ -72,8 +72,8 @@ async fn ask(engine: Arc<Engine>, first: u64, worker: u64) {
                         said += &format!("\n+{}\n", id.number);
                     }
                 }
-                Done::Each(each) => {
-                    for (id, answer) in each {
+                done @ (Done::One(_) | Done::Each(_)) => {
+                    for (id, answer) in done.into_each() {
                         answer.expect("released");
                         said += &format!("\n-{}\n", id.number);
                     }

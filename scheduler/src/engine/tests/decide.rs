@@ -7,8 +7,8 @@ use headgate_ledger::{Change, End, Holder, Outcome, ReasonCode, State};
 
 use super::stage::{START, Stage, begin, configuration, cpu, main_cell, name, open, path, request};
 use crate::engine::{
-    Caller, Configure, Done, EngineError, EngineSettings, LeaseId, ManualClock, ObjectName, Operation, Scope, Stands,
-    Target,
+    Answer, Caller, Configure, Done, EngineError, EngineSettings, LeaseId, ManualClock, ObjectName, Operation, Scope,
+    Stands, Target,
 };
 use crate::persist::Surface;
 use crate::store::MemoryStore;
@@ -54,7 +54,7 @@ async fn the_same_request_is_charged_once_and_answered_by_where_it_stands() {
     stage.release(&id).await;
     let again = stage.acquire("a", "one", 3).await;
     assert_eq!(again.stands.map(|stands| stands.state()), Some(State::Ended(End::Released)));
-    let confirmed = stage.engine.confirm(&stage.caller, Target::Ids(vec![id.clone()])).await.expect("answered");
+    let confirmed = stage.engine.confirm(&stage.caller, Target::One(id.clone())).await.expect("answered");
     assert_eq!(confirmed, [(id.clone(), Err(EngineError::Gone(id)))]);
 }
 
@@ -86,12 +86,79 @@ async fn a_check_reserves_nothing_and_sees_what_was_answered() {
     assert_eq!(check.outcome, Outcome::Queue);
 }
 
+/// Operations that are all of one cell, and each about one thing, are done as they stand there; with one among them that
+/// names several, each is gathered. Both ways come to the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_done_as_it_stands_is_done_as_what_is_gathered() {
+    let id = |number| LeaseId { cell: main_cell(), number: headgate_ledger::Id(number) };
+    let acquire = |id: &str, amount| Operation::Acquire { request: Arc::new(request("a", id, amount)), explain: false };
+    let plain = vec![
+        acquire("one", 6),
+        Operation::Check { request: Arc::new(request("a", "check", 5)), explain: false },
+        Operation::Check { request: Arc::new(request("a", "one", 6)), explain: false },
+        Operation::Resize { target: Target::One(id(1)), resources: cpu(2), explain: false },
+        Operation::Resize { target: Target::One(id(1)), resources: cpu(100), explain: false },
+        Operation::Release(Target::One(id(99))),
+        acquire("two", 8),
+        acquire("three", 4),
+        Operation::Cancel(Target::One(id(3))),
+        Operation::Renew { target: Target::One(id(2)), holder: None },
+        Operation::Confirm(Target::One(id(2))),
+        Operation::Release(Target::One(id(1))),
+        acquire("four", 9),
+        Operation::Acquire { request: Arc::new(request("nobody", "x", 1)), explain: false },
+    ];
+    let (stage, other) = (stage().await, stage().await);
+    assert!(stage.engine.cell_of_all(&plain).is_some());
+    let mut mixed = plain.clone();
+    mixed.push(Operation::Renew { target: Target::Ids(vec![id(99), id(2)]), holder: None });
+    assert!(other.engine.cell_of_all(&mixed).is_none());
+    let done = stage.engine.operate(&stage.caller, plain).await;
+    let mut gathered = other.engine.operate(&other.caller, mixed).await;
+    let last = gathered.pop().expect("the last").expect("done");
+    assert_eq!(last.each()[0].1, Err(EngineError::NoLease(id(99))));
+    assert_eq!(last.each()[1].1.as_ref().map(|answer| answer.outcome), Ok(Outcome::Allow));
+    assert_eq!(format!("{done:?}"), format!("{gathered:?}"));
+    let queued = |done: &Result<Done, EngineError>| matches!(done, Ok(Done::Decided(Answer { position: Some(1), .. })));
+    assert_eq!(done.iter().filter(|done| queued(done)).count(), 1, "{done:?}");
+    stage.check().await;
+}
+
+/// Checks alone take no lock where all that was posted is shown, and see what was posted before them where it is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checks_alone_are_answered_as_among_others() {
+    let stage = stage().await;
+    let check = |id: &str, amount| Operation::Check { request: Arc::new(request("a", id, amount)), explain: false };
+    for round in 0..50 {
+        let id = format!("round-{round}");
+        let acquire = Operation::Acquire { request: Arc::new(request("a", &id, 6)), explain: false };
+        let mut taken = stage.engine.operate(&stage.caller, vec![acquire]).await;
+        let Some(Ok(Done::Decided(lease))) = taken.pop() else { panic!("{taken:?}") };
+        let lease = lease.id().expect("a lease");
+        let checks = vec![check("small", 1), check(&id, 6), check("large", 5), check("nobody's", 100)];
+        let mut among_others = checks.clone();
+        among_others.push(Operation::Release(Target::One(lease)));
+        let alone = stage.engine.operate(&stage.caller, checks.clone()).await;
+        let mut among_others = stage.engine.operate(&stage.caller, among_others).await;
+        among_others.pop();
+        assert_eq!(format!("{alone:?}"), format!("{among_others:?}"));
+        let released = stage.engine.operate(&stage.caller, checks).await;
+        let outcome = |done: &Result<Done, EngineError>| match done {
+            Ok(Done::Decided(answer)) => Some(answer.outcome),
+            _ => None,
+        };
+        let outcomes = [&alone, &released].map(|done| outcome(&done[2]));
+        assert_eq!(outcomes, [Some(Outcome::Queue), Some(Outcome::Allow)], "{alone:?} {released:?}");
+    }
+    stage.check().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_operations_are_done_in_order_and_each_answered_by_itself() {
     let stage = stage().await;
     let id = |number| LeaseId { cell: main_cell(), number: headgate_ledger::Id(number) };
     let acquire = |id: &str, amount| Operation::Acquire { request: Arc::new(request("a", id, amount)), explain: false };
-    let one = Target::Ids(vec![id(1)]);
+    let one = Target::One(id(1));
     let operations = vec![
         acquire("one", 6),
         Operation::Check { request: Arc::new(request("a", "check", 5)), explain: false },
@@ -108,8 +175,8 @@ async fn many_operations_are_done_in_order_and_each_answered_by_itself() {
         .into_iter()
         .map(|done| match done {
             Ok(Done::Decided(answer)) => vec![Ok((answer.outcome, answer.position))],
-            Ok(Done::Each(each)) => {
-                each.into_iter().map(|(_, answer)| answer.map(|answer| (answer.outcome, None))).collect()
+            Ok(done @ (Done::One(_) | Done::Each(_))) => {
+                done.into_each().into_iter().map(|(_, answer)| answer.map(|answer| (answer.outcome, None))).collect()
             }
             Err(error) => vec![Err(error)],
         })
@@ -159,7 +226,7 @@ async fn nobody_sees_or_touches_what_is_not_theirs() {
     let stranger = Caller { scope: Scope::Subtrees([path("b")].into()), ..Caller::new("stranger", Surface::Grpc) };
     let engine = &stage.engine;
     assert!(engine.get(&stranger, std::slice::from_ref(&id)).await.is_empty());
-    let released = engine.release(&stranger, Target::Ids(vec![id.clone()])).await.expect("answered");
+    let released = engine.release(&stranger, Target::One(id.clone())).await.expect("answered");
     assert_eq!(released, [(id.clone(), Err(EngineError::NoLease(id.clone())))]);
     assert_eq!(engine.wait_for(&stranger, &id).await, Err(EngineError::NoLease(id.clone())));
     let acquired = engine.acquire(&stranger, Arc::new(request("a", "two", 1)), false).await;
@@ -288,7 +355,7 @@ async fn several_cells_answer_as_one() {
         .into_iter()
         .map(|done| match done {
             Ok(Done::Decided(answer)) => Ok(answer.id().expect("a lease").to_string()),
-            Ok(Done::Each(each)) => panic!("{each:?}"),
+            Ok(done) => panic!("{done:?}"),
             Err(error) => Err(error),
         })
         .collect();

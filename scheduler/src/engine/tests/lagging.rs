@@ -35,7 +35,7 @@ fn callers(stage: &Stage, lease: &LeaseId, times: usize) -> Vec<tokio::task::Joi
         let (engine, caller, lease) = (stage.engine.clone(), stage.caller.clone(), lease.clone());
         tokio::spawn(async move {
             for _ in 0..times {
-                let renewed = engine.renew(&caller, Target::Ids(vec![lease.clone()]), None).await.expect("renewed");
+                let renewed = engine.renew(&caller, Target::One(lease.clone()), None).await.expect("renewed");
                 assert!(renewed.iter().all(|(_, answer)| answer.is_ok()), "{renewed:?}");
             }
         })
@@ -107,7 +107,7 @@ async fn who_begins_to_watch_under_load_misses_nothing() {
             let request = super::stage::request("b", &format!("r{nth}"), 1);
             let answer = engine.acquire(&caller, Arc::new(request), false).await.expect("decided");
             let id = answer.id().expect("it fits");
-            engine.release(&caller, Target::Ids(vec![id])).await.expect("released");
+            engine.release(&caller, Target::One(id)).await.expect("released");
         }
     });
     let mut watch = stage.engine.watch(&main_cell(), Filter::all(Scope::All), None).await.expect("a watch");

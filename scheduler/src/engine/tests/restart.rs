@@ -33,8 +33,8 @@ pub(super) async fn work(stage: &Stage, seed: u64, steps: u64) {
                 asked.priority = next(3) as i32;
                 let id = LeaseId { cell: main_cell(), number: Id(1 + next(step * 3 + 1)) };
                 match next(4) {
-                    0 => Operation::Release(Target::Ids(vec![id])),
-                    1 => Operation::Renew { target: Target::Ids(vec![id]), holder: None },
+                    0 => Operation::Release(Target::One(id)),
+                    1 => Operation::Renew { target: Target::One(id), holder: None },
                     _ => Operation::Acquire { request: Arc::new(asked), explain: false },
                 }
             })

@@ -154,7 +154,7 @@ impl Stage {
     }
 
     pub(super) async fn try_release(&self, id: &LeaseId) -> Result<Answer, EngineError> {
-        let released = self.engine.release(&self.caller, Target::Ids(vec![id.clone()])).await;
+        let released = self.engine.release(&self.caller, Target::One(id.clone())).await;
         released.and_then(|mut each| each.pop().expect("one").1)
     }
 

@@ -38,7 +38,7 @@ async fn a_watcher_is_told_what_is_and_then_what_happens() {
     let ticket = stage.queued("a", "two", 5).await;
     let waits = stage.queued("b", "other", 5).await;
     stage.release(&first).await;
-    stage.engine.confirm(&stage.caller, Target::Ids(vec![ticket.clone()])).await.expect("confirmed");
+    stage.engine.confirm(&stage.caller, Target::One(ticket.clone())).await.expect("confirmed");
     stage.release(&ticket).await;
     let told = kinds(&mut watch, 6).await;
     // The owner's claim has the borrower give way; when that is released, both are admitted.
@@ -70,7 +70,7 @@ async fn a_hand_over_is_told_to_both_holders() {
     asked.holder = Some(holder("old"));
     let answer = stage.engine.acquire(&stage.caller, Arc::new(asked), false).await.expect("decided");
     let id = answer.id().expect("a lease");
-    stage.engine.renew(&stage.caller, Target::Ids(vec![id.clone()]), Some(holder("new"))).await.expect("renewed");
+    stage.engine.renew(&stage.caller, Target::One(id.clone()), Some(holder("new"))).await.expect("renewed");
     stage.release(&id).await;
     let number = id.number.0;
     assert_eq!(kinds(&mut old, 2).await, [(EventKind::Admitted, number), (EventKind::HandedOver, number)]);

@@ -11,7 +11,7 @@ use headgate_proto::v1;
 use headgate_proto::v1::operation_result::Result as WireResult;
 
 use super::body::PREFIX_BYTES;
-use crate::engine::{Answer, Done, Each, EngineError, Footing, HitAnswer};
+use crate::engine::{Answer, Done, EngineError, Footing, HitAnswer, LeaseId};
 use crate::grpc::batch::{AllTold, Said, Told};
 use crate::grpc::fault::Fault;
 use crate::grpc::limiting;
@@ -141,7 +141,7 @@ fn result_field(kind: Kind) -> u32 {
 #[derive(Clone, Copy, Debug)]
 enum Plain<'a> {
     Decided(&'a Answer),
-    Each(&'a Each, Detail),
+    Each(&'a [(LeaseId, Result<Answer, EngineError>)], Detail),
 }
 
 fn plain<'a>(telling: &Telling, done: &'a Result<Done, EngineError>) -> Option<Plain<'a>> {
@@ -151,12 +151,14 @@ fn plain<'a>(telling: &Telling, done: &'a Result<Done, EngineError>) -> Option<P
     };
     match (done, telling.kind()) {
         (Ok(Done::Decided(answer)), Kind::Acquire | Kind::Check) => plain(answer).then_some(Plain::Decided(answer)),
-        (Ok(Done::Each(each)), kind @ (Kind::Confirm | Kind::Renew | Kind::Resize | Kind::Release | Kind::Cancel))
-            if telling.names_all() =>
-        {
+        (
+            Ok(done @ (Done::One(_) | Done::Each(_))),
+            kind @ (Kind::Confirm | Kind::Renew | Kind::Resize | Kind::Release | Kind::Cancel),
+        ) if telling.names_all() => {
+            let each = done.each();
             each.iter().all(|(_, answer)| answer.as_ref().is_ok_and(plain)).then_some(Plain::Each(each, kind.detail()))
         }
-        (Ok(Done::Decided(_) | Done::Each(_)) | Err(_), _) => None,
+        (Ok(_) | Err(_), _) => None,
     }
 }
 

@@ -22,7 +22,7 @@ use crate::grpc::door::Call;
 use crate::grpc::fault::Fault;
 use crate::grpc::limiting::Limited;
 use crate::grpc::operations::{Parsed, Telling};
-use crate::grpc::service::asker;
+use crate::grpc::service::{Logged, asker};
 
 /// A call that was parsed.
 #[derive(Debug)]
@@ -126,6 +126,7 @@ impl Edge {
         let mut room = meter.operations_at_once(asked.len());
         let (mut checks, mut operations) = (Together::default(), Together::default());
         let mut limits = Vec::new();
+        let logged = Logged::now();
         for Asked { call, what, respond } in asked {
             let entered = match room {
                 Some(_) => Ok(None),
@@ -154,7 +155,7 @@ impl Edge {
             let waits = Waits { respond: Some(respond), telling, deadline: call.deadline };
             if let Operation::Check { .. } = &operation {
                 match self.check(&asker, &operation) {
-                    Poll::Ready(done) => self.tell(caller, waits, done),
+                    Poll::Ready(done) => self.tell(caller, logged, waits, done),
                     Poll::Pending => checks.add(operation, waits, own),
                 }
             } else if explains {
@@ -255,14 +256,15 @@ impl Edge {
     }
 
     fn tell_all(&self, caller: &Caller, waits: Vec<Waits>, decided: Decided) {
+        let logged = Logged::now();
         for (waits, done) in waits.into_iter().zip(decided) {
-            self.tell(caller, waits, done);
+            self.tell(caller, logged, waits, done);
         }
     }
 
-    fn tell(&self, caller: &Caller, waits: Waits, done: Result<Done, EngineError>) {
+    fn tell(&self, caller: &Caller, logged: Logged, waits: Waits, done: Result<Done, EngineError>) {
         let Waits { respond, telling, deadline: _ } = waits;
-        self.service.took(caller, telling.request.as_deref(), &done);
+        self.service.took(caller, logged, telling.request.as_deref(), &done);
         let Some(respond) = respond else { return };
         let written = self.desk.lock().answers.unary(&self.service, telling, done);
         match written {
