@@ -17,6 +17,8 @@ pub(crate) const RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitServic
 
 /// Bytes of a request's id: all of one length, so that nothing around it moves.
 pub(crate) const ID_BYTES: usize = 24;
+/// Bytes of that field of a request.
+const NAMED_BYTES: usize = 2 + ID_BYTES;
 /// The most kinds of reason for a denial.
 pub(crate) const REASONS: usize = Reason::ALL.len() + 1;
 
@@ -69,8 +71,9 @@ impl Kind {
 /// What an operation is about.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum About<'a> {
-    /// A request of a tenant and a size, by their places, with an id of its own.
-    Request { tenant: u32, shape: u32, id: &'a [u8; ID_BYTES] },
+    /// A request of a tenant and a size, by their places, with an id of its own where something is taken: a check takes
+    /// nothing that would have to be found again.
+    Request { tenant: u32, shape: u32, id: Option<&'a [u8; ID_BYTES]> },
     /// A lease or ticket, by its id.
     Lease(&'a [u8]),
 }
@@ -145,8 +148,10 @@ impl Calls {
             About::Request { tenant, shape, id } => {
                 let (tenant, shape) = (&self.tenants[tenant as usize], &self.shapes[shape as usize]);
                 out.push(1 << 3 | 2);
-                varint((2 + ID_BYTES + tenant.len() + shape.len()) as u64, out);
-                bytes(1, id, out);
+                varint((id.map_or(0, |_| NAMED_BYTES) + tenant.len() + shape.len()) as u64, out);
+                if let Some(id) = id {
+                    bytes(1, id, out);
+                }
                 out.extend_from_slice(tenant);
                 out.extend_from_slice(shape);
             }
@@ -169,9 +174,9 @@ impl Calls {
     fn length(&self, about: About<'_>) -> usize {
         let framed = |length: usize| 1 + varint_bytes(length as u64) + length;
         match about {
-            About::Request { tenant, shape, .. } => {
-                framed(2 + ID_BYTES + self.tenants[tenant as usize].len() + self.shapes[shape as usize].len())
-            }
+            About::Request { tenant, shape, id } => framed(
+                id.map_or(0, |_| NAMED_BYTES) + self.tenants[tenant as usize].len() + self.shapes[shape as usize].len(),
+            ),
             About::Lease(id) => framed(id.len()),
         }
     }
@@ -305,7 +310,7 @@ mod tests {
     #[test]
     fn what_is_written_is_what_is_meant() {
         let mut out = Vec::new();
-        calls().write(Kind::Acquire, About::Request { tenant: 0, shape: 0, id: &ID }, &mut out);
+        calls().write(Kind::Acquire, About::Request { tenant: 0, shape: 0, id: Some(&ID) }, &mut out);
         let request = v1::AcquireRequest::decode(out.as_slice()).expect("a request").request.expect("one");
         assert_eq!((request.request_id.as_bytes(), request.tenant.as_str()), (&ID[..], "loadtest/a"));
         assert_eq!((request.pool.as_str(), request.wait, request.holder.as_str()), ("loadtest", Some(true), "me"));
@@ -318,11 +323,13 @@ mod tests {
     #[test]
     fn operations_of_a_stream_follow_each_other() {
         let (calls, mut out) = (calls(), Vec::new());
-        calls.write_operation(300, Kind::Check, About::Request { tenant: 0, shape: 0, id: &ID }, &mut out);
+        calls.write_operation(300, Kind::Check, About::Request { tenant: 0, shape: 0, id: None }, &mut out);
         calls.write_operation(0, Kind::Release, About::Lease(b"main-7"), &mut out);
         let operations = v1::AcquireStreamRequest::decode(out.as_slice()).expect("a message").operations;
         assert_eq!(operations.iter().map(|one| one.tag).collect::<Vec<_>>(), [300, 0]);
-        assert!(matches!(operations[0].operation, Some(operation::Operation::Check(_))));
+        let Some(operation::Operation::Check(check)) = &operations[0].operation else { panic!("{operations:?}") };
+        let request = check.request.as_ref().expect("a request");
+        assert_eq!((request.request_id.as_str(), request.tenant.as_str()), ("", "loadtest/a"));
         let Some(operation::Operation::Release(release)) = &operations[1].operation else { panic!("{operations:?}") };
         assert_eq!(release.ids, ["main-7"]);
     }

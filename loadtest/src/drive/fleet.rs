@@ -13,7 +13,7 @@ use super::Clock;
 use super::link::{Dial, Link, Load};
 use super::work::{Gaps, Shared, Window, Work};
 use super::worker::{Command, Ran, Report, Worker, said};
-use crate::calls::{About, CHECK, Calls, ID_BYTES, Kind, Mark, RATE_LIMIT, RELEASE, Said, read};
+use crate::calls::{About, CHECK, Calls, Kind, Mark, RATE_LIMIT, RELEASE, Said, read};
 use crate::checker::Checker;
 use crate::codes;
 use crate::fault::Fault;
@@ -367,7 +367,7 @@ fn try_one(link: &mut Link, plan: &Plan, calls: &Calls) -> Result<(), Fault> {
         Protocol::Quota | Protocol::Stream => (Kind::Check, CHECK),
     };
     let tenant = plan.scenario.tenants.iter().position(|tenant| tenant.load > 0.0).unwrap_or(0) as u32;
-    let about = About::Request { tenant, shape: 0, id: &[b'0'; ID_BYTES] };
+    let about = About::Request { tenant, shape: 0, id: None };
     let asked = link.ask(path, Instant::now() + plan.dial.patience, |out| calls.write(kind, about, out));
     let url = target.url();
     let asked = asked.map_err(|lost| Fault::Failed(format!("{url} {lost} when it is asked one thing")))?;

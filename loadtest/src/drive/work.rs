@@ -345,9 +345,8 @@ impl Work {
     fn about<'a>(&'a self, asked: &Asked, id: &'a [u8; ID_BYTES]) -> About<'a> {
         match asked.kind {
             Kind::Release | Kind::Renew => About::Lease(&self.leases.get(asked.lease).id),
-            Kind::Check | Kind::Acquire | Kind::RateLimit => {
-                About::Request { tenant: asked.tenant, shape: asked.shape, id }
-            }
+            Kind::Acquire => About::Request { tenant: asked.tenant, shape: asked.shape, id: Some(id) },
+            Kind::Check | Kind::RateLimit => About::Request { tenant: asked.tenant, shape: asked.shape, id: None },
         }
     }
 
