@@ -19,7 +19,7 @@ pub(crate) enum Name {
     Calls,
     /// Streams of many operations, as fast as they go
     Streams,
-    /// Begun by a schedule, at 60 % of the highest rate
+    /// Begun by a schedule, at parts of the highest rate
     Schedule,
     /// What durability costs
     Stores,
@@ -71,7 +71,7 @@ impl Name {
             Self::Instructions => "Instructions",
             Self::Calls => "Calls, as fast as they go",
             Self::Streams => "Streams, as fast as they go",
-            Self::Schedule => "Begun by a schedule, at 60 % of the highest rate",
+            Self::Schedule => "Begun by a schedule, at parts of the highest rate",
             Self::Stores => "Durable before it is answered",
             Self::Memory => "Memory, by leases that are held",
             Self::Kueue => "Kueue's own benchmark",
@@ -101,7 +101,8 @@ impl Name {
             }
             Self::Schedule => {
                 "An open loop: latency counts from when an operation was to start, so that a server which stalls is charged for \
-                 all that waited. Callers are independent of each other (Poisson)."
+                 all that waited. Callers are independent of each other (Poisson). Beside the yardstick at the same rate: what \
+                 it takes, a machine takes that has to run client and server on the same cores."
             }
             Self::Stores => {
                 "On files: `journaled` answers when the disk has it, `relaxed` first. The disk's own time is that of a block of 4 \

@@ -37,6 +37,13 @@ pub(crate) fn draw(part: Name, rows: &[Row], folder: &Path) -> Result<Option<(&'
             Axis::decades(&count),
             Axis::from_zero(&count),
         ),
+        Name::Schedule => (
+            "load.svg",
+            "What a check takes, by the part of the highest rate, in hundredths",
+            ["p50", "p99", "p99.9"].map(|figure| line(figure, rows, "`CheckQuota`,", figure, &last)).into(),
+            Axis::linear(&count),
+            Axis::from_zero(&time),
+        ),
         Name::Memory => (
             "memory.svg",
             "The server's memory, by leases that are held",
@@ -44,7 +51,7 @@ pub(crate) fn draw(part: Name, rows: &[Row], folder: &Path) -> Result<Option<(&'
             Axis::linear(&count),
             Axis::from_zero(&mebibytes),
         ),
-        Name::Instructions | Name::Calls | Name::Schedule | Name::Stores | Name::Kueue | Name::Peers => {
+        Name::Instructions | Name::Calls | Name::Stores | Name::Kueue | Name::Peers => {
             return Ok(None);
         }
     };

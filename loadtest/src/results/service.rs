@@ -8,8 +8,10 @@ use super::record::{Record, Row, Value};
 use super::servers::{Kind, Server};
 use super::session::{Came, Session};
 
-/// The part of the highest rate that a schedule asks for.
-const OF_THE_HIGHEST: f64 = 0.6;
+/// The parts of the highest rate, in hundredths, that a schedule asks of the first kind of call.
+const PARTS: [u32; 5] = [10, 20, 40, 60, 80];
+/// The part that it asks of all, and of the yardstick beside them.
+const OF_THE_HIGHEST: u32 = 60;
 
 /// How a server is asked.
 struct Asked {
@@ -87,16 +89,20 @@ pub(crate) async fn streams(session: &Session, found: &mut Found) {
     server.end().await;
 }
 
-/// At a part of the highest rate: that of the parts before, or, where they were not measured, of a run before it.
+/// At parts of the highest rate: that of the parts before, or, where they were not measured, of a run before it.
 pub(crate) async fn schedule(session: &Session, record: &Record, found: &mut Found) {
     let Some(server) = found.server(session, Kind::Memory).await else { return };
+    let Some(yardstick) = found.server(session, Kind::YardstickH2).await else { return };
     let [.., many_checks, _, _, many_acquires] = STREAMS;
     let lasting = session.lasting();
-    for (part, asked) in
-        [(Name::Calls, CHECK), (Name::Calls, ACQUIRE), (Name::Streams, many_checks), (Name::Streams, many_acquires)]
-    {
-        let target = asked.target(&server);
-        let timed = ["--repeat", lasting.pairs, "--duration", lasting.seconds, "--warm-up", lasting.warm_up];
+    let timed = ["--repeat", lasting.pairs, "--duration", lasting.seconds, "--warm-up", lasting.warm_up];
+    for (part, asked, parts) in [
+        (Name::Calls, CHECK, &PARTS[..]),
+        (Name::Calls, ACQUIRE, &[OF_THE_HIGHEST]),
+        (Name::Streams, many_checks, &[OF_THE_HIGHEST]),
+        (Name::Streams, many_acquires, &[OF_THE_HIGHEST]),
+    ] {
+        let (target, other) = (asked.target(&server), asked.target(&yardstick));
         let run = [&["run", &target, "--setup", "--call", asked.call], &timed[..]].concat();
         let known = record.figure(part, asked.what, "rate").map(|rate| rate.value);
         let highest = match known {
@@ -107,10 +113,18 @@ pub(crate) async fn schedule(session: &Session, record: &Record, found: &mut Fou
                 of.median(|run| run.rate).map_or(0.0, |rate| rate.median)
             }
         };
-        let rate = format!("{:.0}", (highest * OF_THE_HIGHEST / asked.follow()).max(1.0));
-        let came = session.loadtest(&[&run[..], &["--rate", &rate]].concat(), &[&server]).await;
-        found.outcome(asked.what, came);
+        for part in parts {
+            let rate = format!("{:.0}", (highest * f64::from(*part) / 100.0 / asked.follow()).max(1.0));
+            let what = format!("{}, at {part} %", asked.what);
+            if *part == OF_THE_HIGHEST {
+                let both = [&compare(session, &target, &other, asked.call)[..], &["--rate", &rate]].concat();
+                found.compared(&what, "the yardstick, on h2", session.loadtest(&both, &[&server, &yardstick]).await);
+            } else {
+                found.outcome(&what, session.loadtest(&[&run[..], &["--rate", &rate]].concat(), &[&server]).await);
+            }
+        }
     }
+    yardstick.end().await;
     server.end().await;
 }
 
