@@ -66,9 +66,40 @@ pub(crate) fn usage(pids: &[u32]) -> Option<Usage> {
     (!pids.is_empty()).then_some(total)
 }
 
+/// The threads of this process.
+pub(crate) fn threads() -> BTreeSet<u32> {
+    let entries = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The time that threads of this process were on a core, in seconds; of those that are no more, nothing is known.
+pub(crate) fn cpu_of_threads(threads: &BTreeSet<u32>) -> f64 {
+    let nanoseconds = |thread: &u32| {
+        let text = fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    threads.iter().filter_map(nanoseconds).sum::<u64>() as f64 / 1e9
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{listening_on, usage};
+    use super::{cpu_of_threads, listening_on, threads, usage};
+
+    #[test]
+    fn a_thread_of_our_own_is_found_and_used_something() {
+        let before = threads();
+        let (ready, wait) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            ready.send(()).expect("it is waited for");
+            let _ = ended.recv();
+        });
+        wait.recv().expect("it runs");
+        let ours = threads().difference(&before).copied().collect();
+        assert!(cpu_of_threads(&ours) > 0.0, "{ours:?}");
+        drop(end);
+        thread.join().expect("it ended");
+    }
 
     #[test]
     fn the_process_that_listens_is_found_and_uses_something() {

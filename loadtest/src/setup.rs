@@ -1,5 +1,6 @@
 //! What a scenario needs on a server, made before and removed after: its pool and its tenants.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use headgate_proto::v1;
@@ -28,25 +29,29 @@ pub(crate) struct Setup {
 impl Setup {
     /// Makes a scenario's pool and tenants.
     pub(crate) fn make(dial: &Dial, scenario: &Scenario) -> Result<Self, Fault> {
-        let apply = v1::ApplyRequest {
-            pools: vec![pool(scenario)],
-            tenants: scenario.paths().into_iter().map(|path| tenant(scenario, path)).collect(),
-            reason: WHY.to_owned(),
-            ..v1::ApplyRequest::default()
-        };
-        let _: v1::ApplyResponse = ask(dial, "Apply", &apply)?;
+        match &dial.embedded {
+            Some(embedded) => embedded.set_up(scenario, WHY)?,
+            None => apply(dial, scenario)?,
+        }
         let roots = scenario.paths().into_iter().filter(|path| !path.contains('/')).map(str::to_owned).collect();
         Ok(Self { dial: dial.clone(), pool: scenario.pool.name.clone(), roots })
     }
 
     /// Whether it is on the same server as another.
     pub(crate) fn is_with(&self, other: &Self) -> bool {
-        self.dial.target.authority() == other.dial.target.authority()
+        match (&self.dial.embedded, &other.dial.embedded) {
+            (None, None) => self.dial.target.authority() == other.dial.target.authority(),
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (Some(_), None) | (None, Some(_)) => false,
+        }
     }
 
     /// Removes them.
     pub(crate) fn remove(self) -> Result<(), Fault> {
         let Self { dial, pool, roots } = self;
+        if let Some(embedded) = &dial.embedded {
+            return embedded.remove(&roots, &pool, WHY);
+        }
         for path in roots {
             let delete = v1::DeleteTenantRequest { path, reason: WHY.to_owned(), ..v1::DeleteTenantRequest::default() };
             let _: v1::DeleteTenantResponse = ask(&dial, "DeleteTenant", &delete)?;
@@ -55,6 +60,18 @@ impl Setup {
         let _: v1::DeletePoolResponse = ask(&dial, "DeletePool", &delete)?;
         Ok(())
     }
+}
+
+/// Makes them by a call.
+fn apply(dial: &Dial, scenario: &Scenario) -> Result<(), Fault> {
+    let apply = v1::ApplyRequest {
+        pools: vec![pool(scenario)],
+        tenants: scenario.paths().into_iter().map(|path| tenant(scenario, path)).collect(),
+        reason: WHY.to_owned(),
+        ..v1::ApplyRequest::default()
+    };
+    let _: v1::ApplyResponse = ask(dial, "Apply", &apply)?;
+    Ok(())
 }
 
 /// Refuses to write where others work.

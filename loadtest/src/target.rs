@@ -1,10 +1,16 @@
 //! What is driven: where it listens, and what it is asked in.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 /// The port that a server listens on where none is said.
 const PORT: u16 = 7070;
+
+/// How a target begins that is the engine as a library.
+const EMBEDDED: &str = "embedded";
+const EXAMPLE: &str = "write one such as http://127.0.0.1:7070, stream+http://127.0.0.1:7070?batch=64, \
+                       ratelimit+http://127.0.0.1:8081 or embedded";
 
 /// What is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -16,6 +22,8 @@ pub(crate) enum Protocol {
     Stream,
     /// Envoy's `RateLimitService`.
     RateLimit,
+    /// Nothing: the engine is a library in this process.
+    Embedded,
 }
 
 /// A server, and how it is driven where that differs from the command line's own words.
@@ -25,6 +33,8 @@ pub(crate) struct Target {
     pub(crate) tls: bool,
     pub(crate) host: String,
     pub(crate) port: u16,
+    /// Of an embedded engine, its configuration; empty: none.
+    pub(crate) path: String,
     pub(crate) connections: Option<usize>,
     pub(crate) in_flight: Option<usize>,
     pub(crate) batch: Option<usize>,
@@ -33,7 +43,18 @@ pub(crate) struct Target {
 impl Target {
     /// Where it listens, as others write it.
     pub(crate) fn url(&self) -> String {
-        format!("{}://{}", if self.tls { "https" } else { "http" }, self.authority())
+        match self.protocol {
+            Protocol::Embedded if self.path.is_empty() => EMBEDDED.to_owned(),
+            Protocol::Embedded => format!("{EMBEDDED}:{}", self.path),
+            Protocol::Quota | Protocol::Stream | Protocol::RateLimit => {
+                format!("{}://{}", if self.tls { "https" } else { "http" }, self.authority())
+            }
+        }
+    }
+
+    /// The configuration of an embedded engine, where one is named.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        (!self.path.is_empty()).then(|| Path::new(&self.path))
     }
 
     pub(crate) fn authority(&self) -> String {
@@ -51,6 +72,7 @@ impl fmt::Display for Target {
             Protocol::Quota => "",
             Protocol::Stream => "stream+",
             Protocol::RateLimit => "ratelimit+",
+            Protocol::Embedded => "",
         };
         write!(f, "{protocol}{}", self.url())?;
         let said = [("connections", self.connections), ("in-flight", self.in_flight), ("batch", self.batch)];
@@ -64,39 +86,53 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let example = "write one such as http://127.0.0.1:7070, stream+http://127.0.0.1:7070?batch=64 or \
-                       ratelimit+http://127.0.0.1:8081";
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| format!("\"{text}\" is no target: {example}"))?;
+        let (place, query) = text.split_once('?').unwrap_or((text, ""));
+        let (word, path) = place.split_once(':').unwrap_or((place, ""));
+        if word == EMBEDDED {
+            return Self { path: path.to_owned(), ..Self::new(Protocol::Embedded) }.asked(query);
+        }
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| format!("\"{text}\" is no target: {EXAMPLE}"))?;
         let (protocol, scheme) = scheme.split_once('+').unwrap_or(("quota", scheme));
         let protocol = match protocol {
             "quota" => Protocol::Quota,
             "stream" => Protocol::Stream,
             "ratelimit" => Protocol::RateLimit,
-            other => return Err(format!("nothing speaks \"{other}\" here: {example}")),
+            other => return Err(format!("nothing speaks \"{other}\" here: {EXAMPLE}")),
         };
         let tls = match scheme {
             "http" => false,
             "https" => true,
-            other => return Err(format!("\"{other}\" is neither http nor https: {example}")),
+            other => return Err(format!("\"{other}\" is neither http nor https: {EXAMPLE}")),
         };
         let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (host, port) = host_and_port(authority.trim_end_matches('/'))
-            .ok_or_else(|| format!("\"{authority}\" is no host and port: {example}"))?;
-        let mut target = Self { protocol, tls, host, port, connections: None, in_flight: None, batch: None };
+            .ok_or_else(|| format!("\"{authority}\" is no host and port: {EXAMPLE}"))?;
+        Self { tls, host, port, ..Self::new(protocol) }.asked(query)
+    }
+}
+
+impl Target {
+    fn new(protocol: Protocol) -> Self {
+        let (host, path) = (String::new(), String::new());
+        Self { protocol, tls: false, host, port: 0, path, connections: None, in_flight: None, batch: None }
+    }
+
+    /// With what is said after a question mark.
+    fn asked(mut self, query: &str) -> Result<Self, String> {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let number = value.parse().ok().filter(|number| *number > 0);
-            let number = Some(number.ok_or_else(|| format!("\"{pair}\" in a target needs a number above 0"))?);
-            match name {
-                "connections" => target.connections = number,
-                "in-flight" => target.in_flight = number,
-                "batch" => target.batch = number,
+            let place = match name {
+                "connections" => &mut self.connections,
+                "in-flight" => &mut self.in_flight,
+                "batch" => &mut self.batch,
                 _ => {
                     return Err(format!("\"{name}\" may not stand in a target: only connections, in-flight and batch"));
                 }
-            }
+            };
+            let number = value.parse().ok().filter(|number| *number > 0);
+            *place = Some(number.ok_or_else(|| format!("\"{pair}\" in a target needs a number above 0"))?);
         }
-        Ok(target)
+        Ok(self)
     }
 }
 
@@ -124,6 +160,9 @@ mod tests {
             "https://[::1]:443",
             "stream+http://host:1?connections=2&in-flight=1024&batch=64",
             "ratelimit+http://host:8081",
+            "embedded",
+            "embedded?batch=64",
+            "embedded:some/server.yaml?connections=2",
         ] {
             assert_eq!(text.parse::<Target>().map(|target| target.to_string()), Ok(text.to_owned()));
         }

@@ -8,8 +8,9 @@ use clap::Args;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::drive::fleet::{Fleet, Plan, Stop};
-use crate::drive::link::{Dial, Load};
+use crate::drive::fleet::{Fleet, Plan, Seen, Stop};
+use crate::drive::link::{Dial, Load, LoadAsked};
+use crate::embedded::Embedded;
 use crate::fault::Fault;
 use crate::outcome::figures::Run;
 use crate::outcome::{Checked, Outcome, VERSION};
@@ -41,15 +42,15 @@ pub(super) struct Driving {
     /// Another seed than the scenario's
     #[arg(long)]
     seed: Option<u64>,
-    /// Connections
-    #[arg(short, long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=20_000))]
-    connections: u32,
-    /// Operations under way at once
-    #[arg(short = 'n', long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    in_flight: u32,
-    /// Operations in one message of a stream
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    batch: u32,
+    /// Connections, or callers of an embedded engine [default: 4; embedded: one for each thread]
+    #[arg(short, long, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    connections: Option<u32>,
+    /// Operations under way at once, on all connections together [default: 256; embedded: one batch for each caller]
+    #[arg(short = 'n', long, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    in_flight: Option<u32>,
+    /// Operations in one message of a stream, or in one call of an embedded engine [default: 1]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    batch: Option<u32>,
     /// Threads that generate; each has connections of its own
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     threads: u32,
@@ -181,25 +182,26 @@ impl Driving {
     /// Gets a target ready; all of it may last for `lasts_s`.
     pub(super) fn begin(&self, target: &Target, lasts_s: f64, stop: &Stop) -> Result<Driven, Fault> {
         let scenario = self.scenario()?;
-        let makes = self.setup && target.protocol != Protocol::RateLimit;
-        guard(&scenario, makes, self.yes_production)?;
-        let load = Load {
-            connections: self.connections as usize,
-            in_flight: self.in_flight as usize,
-            batch: self.batch as usize,
-        };
-        let load = load.of(target).map_err(Fault::Usage)?;
+        let load = self.load(target)?;
         let mut dial = self.credentials.dial(target, self.patience)?;
         dial.calls_max = self.calls_per_connection.unwrap_or(u32::MAX);
-        let setup = if makes { Some(Setup::make(&dial, &scenario)?) } else { None };
-        let pids = if self.server_pid.is_empty() && is_here(target) {
-            listening_on(target.port)
+        let alone = target.protocol == Protocol::Embedded && target.file().is_none();
+        // Nobody else is in an engine that has nothing but what is set up here.
+        let makes = alone || self.setup && target.protocol != Protocol::RateLimit;
+        guard(&scenario, makes, self.yes_production || alone)?;
+        let seen = if target.protocol == Protocol::Embedded {
+            let embedded = self.open(target)?;
+            dial.embedded = Some(embedded.clone());
+            Seen::Embedded(embedded)
+        } else if self.server_pid.is_empty() && is_here(target) {
+            Seen::Processes(listening_on(target.port))
         } else {
-            self.server_pid.clone()
+            Seen::Processes(self.server_pid.clone())
         };
+        let setup = if makes { Some(Setup::make(&dial, &scenario)?) } else { None };
         let generators = (self.threads as usize).min(load.connections);
         let lasts_s = lasts_s.ceil() as u64;
-        let plan = Plan { dial, load, scenario: scenario.clone(), generators, pids, lasts_s, stop: stop.clone() };
+        let plan = Plan { dial, load, scenario: scenario.clone(), generators, seen, lasts_s, stop: stop.clone() };
         let dial = plan.dial.clone();
         let launched = Fleet::launch(plan).and_then(|mut fleet| {
             let watchers = self.watchers as usize;
@@ -233,6 +235,21 @@ impl Driving {
         }
     }
 
+    fn load(&self, target: &Target) -> Result<Load, Fault> {
+        let [connections, in_flight, batch] =
+            [self.connections, self.in_flight, self.batch].map(|said| said.map(|number| number as usize));
+        let asked = LoadAsked { connections, in_flight, batch, generators: self.threads as usize };
+        Load::of(asked, target).map_err(Fault::Usage)
+    }
+
+    /// Opens an engine of our own.
+    fn open(&self, target: &Target) -> Result<Arc<Embedded>, Fault> {
+        if self.watchers > 0 {
+            return Err(Fault::Usage(format!("{} has no wire to watch it by: leave --watchers out", target.url())));
+        }
+        Embedded::open(&target.url(), target.file())
+    }
+
     /// How long so many repetitions last at most, in seconds.
     pub(super) fn lasts_s(&self, repetitions: u32) -> f64 {
         f64::from(repetitions) * (self.warm_up + self.duration + 10.0)
@@ -262,8 +279,11 @@ impl Driven {
             let driven = (asked - run.unsent as f64 / run.seconds).max(0.0);
             // As many as may be under way can be late at the end of any run.
             if driven < asked * DRIVEN && run.unsent > self.load.in_flight as u64 {
-                let limit = run.client.busiest > BUSY;
-                let why = if limit { "the client was at its limit" } else { "the server took no more" };
+                let why = match run.client.busiest > BUSY {
+                    true if run.is_embedded() => "its threads decided and drove all the time; give it more --threads",
+                    true => "the client was at its limit; give it more --threads, or ask for less",
+                    false => "the server took no more; ask for less, or let more be under way with --in-flight",
+                };
                 self.failures.push(format!("{asked:.0}/s were asked for, and {driven:.0}/s could be driven: {why}"));
             }
         }
@@ -328,14 +348,16 @@ impl Driven {
 fn remarks(run: &Run) -> Vec<String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
     let mut remarks = Vec::new();
-    if run.client.busiest > BUSY {
+    // Whoever asks an engine of our own decides too: that its thread is busy is as it should be.
+    let embedded = run.is_embedded();
+    if run.client.busiest > BUSY && !embedded {
         remarks.push(format!(
             "the client was at its limit: a thread of it was on a core for {:.0} % of the time; give it more --threads, or read \
              the rate as what it can drive",
             run.client.busiest * 100.0
         ));
     }
-    if let Some(server) = &run.server {
+    if let Some(server) = run.server.as_ref().filter(|_| !embedded) {
         let (server, client) = (server.cores, run.client.cores);
         if server + client > cores * FULL {
             remarks.push(format!(
@@ -361,6 +383,7 @@ impl Credentials {
     pub(super) fn none(target: &Target) -> Dial {
         Dial {
             target: target.clone(),
+            embedded: None,
             tls: None,
             authorization: None,
             patience: Duration::from_secs(10),
@@ -376,6 +399,7 @@ impl Credentials {
         });
         Ok(Dial {
             target: target.clone(),
+            embedded: None,
             tls,
             authorization: token.transpose()?,
             patience: Duration::from_secs_f64(patience),

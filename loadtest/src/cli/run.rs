@@ -14,7 +14,8 @@ use crate::target::Target;
 /// One target, driven.
 #[derive(Args, Debug)]
 pub(super) struct Run {
-    /// Where it listens: http://HOST:PORT, stream+http://HOST:PORT?batch=64 or ratelimit+http://HOST:PORT
+    /// What is driven: http://HOST:PORT, stream+http://HOST:PORT?batch=64, ratelimit+http://HOST:PORT, or embedded, the engine
+    /// as a library in this process; embedded:FILE has a server's configuration
     target: Target,
     #[command(flatten)]
     driving: Driving,

@@ -10,12 +10,14 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use parking_lot::Mutex;
 
 use super::Clock;
+use super::line::Line;
 use super::link::{Dial, Link, Load};
 use super::work::{Gaps, Shared, Window, Work};
 use super::worker::{Command, Ran, Report, Worker, said};
 use crate::calls::{About, CHECK, Calls, Kind, Mark, RATE_LIMIT, RELEASE, Said, read};
 use crate::checker::Checker;
 use crate::codes;
+use crate::embedded::{Embedded, Requests};
 use crate::fault::Fault;
 use crate::process::{Usage, usage};
 use crate::scenario::Scenario;
@@ -61,11 +63,28 @@ pub(crate) struct Plan {
     pub(crate) load: Load,
     pub(crate) scenario: Scenario,
     pub(crate) generators: usize,
-    /// The server's processes, where they are on this machine.
-    pub(crate) pids: Vec<u32>,
+    pub(crate) seen: Seen,
     /// How long all of it takes at most, in seconds, beyond which leases end by themselves.
     pub(crate) lasts_s: u64,
     pub(crate) stop: Stop,
+}
+
+/// Whose CPU, memory and handles are looked at.
+#[derive(Clone, Debug)]
+pub(crate) enum Seen {
+    /// The server's processes, where they are on this machine; else none.
+    Processes(Vec<u32>),
+    /// An engine of our own.
+    Embedded(Arc<Embedded>),
+}
+
+impl Seen {
+    fn usage(&self) -> Option<Usage> {
+        match self {
+            Self::Processes(pids) => usage(pids),
+            Self::Embedded(embedded) => embedded.usage(),
+        }
+    }
 }
 
 /// A look at the server, so many seconds into a measurement.
@@ -83,6 +102,8 @@ pub(crate) struct Measured {
     pub(crate) seconds: f64,
     /// The time that each generator was on a core, as a part of the measurement.
     pub(crate) busy: Vec<f64>,
+    /// What of that, together, was spent in an engine of our own, where it is one.
+    pub(crate) deciding: Option<f64>,
     /// The longest time without an answer, and when it began; in seconds.
     pub(crate) gap: (f64, f64),
     /// The server, at the beginning, every second, and at the end.
@@ -119,19 +140,26 @@ impl Fleet {
         let run = fresh();
         let mark = Mark { holder: format!("loadtest-{run:08x}"), ttl_s: plan.lasts_s + TTL_EXTRA_S };
         let calls = Calls::new(&plan.scenario, &mark);
-        let mut links = Vec::new();
+        let requests = plan.dial.embedded.as_ref().map(|_| Requests::new(&plan.scenario, &mark)).transpose()?;
+        let mut lines = Vec::new();
         for at in 0..plan.load.connections {
-            let mut link = Link::open(&plan.dial, plan.load.room(at)).map_err(Fault::Failed)?;
-            if at == 0 {
-                try_one(&mut link, &plan, &calls)?;
+            let mut line = Line::open(&plan.dial, plan.load.room(at)).map_err(Fault::Failed)?;
+            if let Line::Wire(link) = &mut line {
+                if at == 0 {
+                    try_one(link, &plan, &calls)?;
+                }
+                check_streams(link, &plan)?;
             }
-            check_streams(&link, &plan)?;
-            links.push(link);
+            lines.push(line);
+        }
+        if let (Some(embedded), Some(requests)) = (&plan.dial.embedded, &requests) {
+            embedded.try_one(requests.request(asker(&plan.scenario), 0, &[b'0'; ID_BYTES]))?;
         }
         let shared = Arc::new(Shared {
             checker: Checker::new(&plan.scenario),
             scenario: plan.scenario.clone(),
             calls,
+            requests,
             gaps: Gaps::default(),
             protocol: plan.dial.target.protocol,
             run,
@@ -139,17 +167,17 @@ impl Fleet {
         let (sender, reports) = channel();
         let mut fleet =
             Self { mark, shared, clock: Clock::new(), generators: Vec::new(), reports, repetitions: 0, plan };
-        fleet.start(links, &sender)?;
+        fleet.start(lines, &sender)?;
         Ok(fleet)
     }
 
-    fn start(&mut self, links: Vec<Link>, reports: &Sender<(usize, Result<Report, Fault>)>) -> Result<(), Fault> {
-        let of = self.plan.generators.min(links.len());
-        let mut shares: Vec<Vec<Link>> = (0..of).map(|_| Vec::new()).collect();
-        for (at, link) in links.into_iter().enumerate() {
-            shares[at % of].push(link);
+    fn start(&mut self, lines: Vec<Line>, reports: &Sender<(usize, Result<Report, Fault>)>) -> Result<(), Fault> {
+        let of = self.plan.generators.min(lines.len());
+        let mut shares: Vec<Vec<Line>> = (0..of).map(|_| Vec::new()).collect();
+        for (at, line) in lines.into_iter().enumerate() {
+            shares[at % of].push(line);
         }
-        for (at, links) in shares.into_iter().enumerate() {
+        for (at, lines) in shares.into_iter().enumerate() {
             let refuse = |what: std::io::Error| Fault::Failed(format!("the system gives no thread: {what}"));
             let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC);
             let wake = Arc::new(wake.map_err(|error| refuse(error.into()))?);
@@ -161,7 +189,7 @@ impl Fleet {
                 dial: self.plan.dial.clone(),
                 batch: self.plan.load.batch,
                 work: Work::new(self.shared.clone(), at, of),
-                links,
+                lines,
                 wake: wake.clone(),
                 stop: self.plan.stop.asked.clone(),
                 commands: receiver,
@@ -201,7 +229,7 @@ impl Fleet {
         self.shared.gaps.begin(from);
         self.repetitions += 1;
         self.tell(&Command::Run { window, pace: pace.cloned(), repetition: self.repetitions });
-        let pids = self.plan.pids.clone();
+        let seen = self.plan.seen.clone();
         let clock = self.clock;
         let mut looks = Vec::new();
         // The first look is when the measurement begins, the last when it ends.
@@ -209,7 +237,7 @@ impl Fleet {
             let now = clock.now();
             if now >= from
                 && (force || now <= window.until + 20_000_000)
-                && let Some(usage) = usage(&pids)
+                && let Some(usage) = seen.usage()
             {
                 looks.push(Look { at_s: (now - from) as f64 / 1e9, usage });
             }
@@ -217,10 +245,11 @@ impl Fleet {
         let deadline = Instant::now() + Duration::from_secs_f64(warm_up + seconds + 30.0);
         let reports = self.gather_at(deadline, window, &mut look)?;
         let (mut tallies, mut busy, mut ended) = (Vec::new(), Vec::new(), from);
-        let mut cpu = Vec::new();
+        let (mut cpu, mut deciding_ns) = (Vec::new(), 0);
         for report in reports {
             if let Report::Ran(ran) = report {
-                let Ran { tally, cpu_ns, ended: at } = *ran;
+                let Ran { tally, cpu_ns, deciding_ns: deciding, ended: at } = *ran;
+                deciding_ns += deciding;
                 tallies.push(tally);
                 cpu.push(cpu_ns);
                 ended = ended.max(at);
@@ -228,9 +257,10 @@ impl Fleet {
         }
         let lasted = (ended.saturating_sub(from) as f64 / 1e9).max(1e-9);
         busy.extend(cpu.into_iter().map(|cpu_ns| cpu_ns as f64 / 1e9 / lasted));
+        let deciding = matches!(self.plan.seen, Seen::Embedded(_)).then_some(deciding_ns as f64 / 1e9 / lasted);
         let (gap, at) = self.shared.gaps.longest(ended);
         let gap = (gap as f64 / 1e9, at.saturating_sub(from) as f64 / 1e9);
-        Ok(Measured { tallies, seconds: lasted, busy, gap, looks })
+        Ok(Measured { tallies, seconds: lasted, busy, deciding, gap, looks })
     }
 
     /// What is checked throughout.
@@ -262,9 +292,18 @@ impl Fleet {
 
     /// Cancels and releases whatever the run's holder still holds: also what was never answered.
     fn give_back(&self) -> Result<Leftover, Fault> {
-        if self.plan.dial.target.protocol == Protocol::RateLimit {
-            return Ok(Leftover { leases: 0 });
+        let leases = match (&self.plan.dial.embedded, self.plan.dial.target.protocol) {
+            (Some(embedded), _) => embedded.give_back(&self.mark.holder)?,
+            (None, Protocol::RateLimit) => 0,
+            (None, Protocol::Quota | Protocol::Stream | Protocol::Embedded) => self.give_back_by_calls()?,
+        };
+        if leases > 0 {
+            self.shared.checker.violated(|| format!("{leases} leases and tickets are left though all were released"));
         }
+        Ok(Leftover { leases })
+    }
+
+    fn give_back_by_calls(&self) -> Result<u64, Fault> {
         let url = self.plan.dial.target.url();
         let help = format!("what is left of the run ends by itself within {} s", self.mark.ttl_s);
         let mut link = Link::open(&self.plan.dial, 1).map_err(|why| Fault::Failed(format!("{why}; {help}")))?;
@@ -296,10 +335,7 @@ impl Fleet {
                 break;
             }
         }
-        if leases > 0 {
-            self.shared.checker.violated(|| format!("{leases} leases and tickets are left though all were released"));
-        }
-        Ok(Leftover { leases })
+        Ok(leases)
     }
 
     fn tell(&self, command: &Command) {
@@ -364,10 +400,9 @@ fn try_one(link: &mut Link, plan: &Plan, calls: &Calls) -> Result<(), Fault> {
     let target = &plan.dial.target;
     let (kind, path) = match target.protocol {
         Protocol::RateLimit => (Kind::RateLimit, RATE_LIMIT),
-        Protocol::Quota | Protocol::Stream => (Kind::Check, CHECK),
+        Protocol::Quota | Protocol::Stream | Protocol::Embedded => (Kind::Check, CHECK),
     };
-    let tenant = plan.scenario.tenants.iter().position(|tenant| tenant.load > 0.0).unwrap_or(0) as u32;
-    let about = About::Request { tenant, shape: 0, id: None };
+    let about = About::Request { tenant: asker(&plan.scenario), shape: 0, id: None };
     let asked = link.ask(path, Instant::now() + plan.dial.patience, |out| calls.write(kind, about, out));
     let url = target.url();
     let asked = asked.map_err(|lost| Fault::Failed(format!("{url} {lost} when it is asked one thing")))?;
@@ -385,6 +420,11 @@ fn try_one(link: &mut Link, plan: &Plan, calls: &Calls) -> Result<(), Fault> {
         Some(end) => Err(Fault::Failed(format!("{url} refuses what it is asked: {}", said(&end)))),
         None => unreachable!("it is waited for"),
     }
+}
+
+/// A tenant that asks for something.
+fn asker(scenario: &Scenario) -> u32 {
+    scenario.tenants.iter().position(|tenant| tenant.load > 0.0).unwrap_or(0) as u32
 }
 
 fn check_streams(link: &Link, plan: &Plan) -> Result<(), Fault> {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::calls::{Kind, STREAM};
+use crate::embedded::Embedded;
 use crate::target::{Protocol, Target};
 use crate::wire::hpack::Encoder;
 use crate::wire::http2::{Answers, Broken, End, Http2};
@@ -23,6 +24,8 @@ const UNTAKEN_BYTES_MAX: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Dial {
     pub(crate) target: Target,
+    /// The engine, where it is one of our own.
+    pub(crate) embedded: Option<Arc<Embedded>>,
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
     /// What is said in `authorization`.
     pub(crate) authorization: Option<String>,
@@ -57,7 +60,7 @@ pub(crate) struct Link {
 impl Link {
     /// Connects, and waits until the server has said that it speaks HTTP/2.
     pub(crate) fn open(dial: &Dial, room_max: usize) -> Result<Self, String> {
-        let Dial { target, tls, authorization, patience, calls_max } = dial;
+        let Dial { target, embedded: _, tls, authorization, patience, calls_max } = dial;
         let url = target.url();
         let socket = Socket::connect(&target.host, target.port, tls.as_ref(), *patience)
             .map_err(|error| unreachable(&url, &error, *patience))?;
@@ -288,17 +291,40 @@ pub(crate) struct Load {
     pub(crate) batch: usize,
 }
 
+/// What is said of that on a command line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LoadAsked {
+    pub(crate) connections: Option<usize>,
+    pub(crate) in_flight: Option<usize>,
+    pub(crate) batch: Option<usize>,
+    /// Threads that generate.
+    pub(crate) generators: usize,
+}
+
+/// Connections to a server, where nothing is said.
+const CONNECTIONS: usize = 4;
+/// Operations under way at once on a server, where nothing is said.
+const IN_FLIGHT: usize = 256;
+
 impl Load {
-    /// What a target says of itself counts, else this.
-    pub(crate) fn of(self, target: &Target) -> Result<Self, String> {
-        let load = Self {
-            connections: target.connections.unwrap_or(self.connections),
-            in_flight: target.in_flight.unwrap_or(self.in_flight),
-            batch: if target.protocol == Protocol::Stream { target.batch.unwrap_or(self.batch) } else { 1 },
+    /// What a target says of itself counts, then what was asked for, then what serves best: a server is kept busy, and of
+    /// an engine of our own each thread is one caller that waits for its answer.
+    pub(crate) fn of(asked: LoadAsked, target: &Target) -> Result<Self, String> {
+        let batches = match target.protocol {
+            Protocol::Stream | Protocol::Embedded => true,
+            Protocol::Quota | Protocol::RateLimit => false,
         };
-        let Self { connections, in_flight, batch } = load;
+        let batch = if batches { target.batch.or(asked.batch).unwrap_or(1) } else { 1 };
+        let embedded = target.protocol == Protocol::Embedded;
+        let connections = if embedded { asked.generators } else { CONNECTIONS };
+        let connections = target.connections.or(asked.connections).unwrap_or(connections);
+        let in_flight = if embedded { connections * batch } else { IN_FLIGHT };
+        let in_flight = target.in_flight.or(asked.in_flight).unwrap_or(in_flight);
         if in_flight < connections {
-            return Err(format!("{in_flight} in flight is less than one on each of {connections} connections"));
+            return Err(format!(
+                "{in_flight} in flight is less than one on each of {connections} connections: say --in-flight {connections}, \
+                 or fewer --connections"
+            ));
         }
         if batch > headgate_proto::limits::OPERATIONS_MAX {
             return Err(format!(
@@ -308,10 +334,12 @@ impl Load {
         }
         if in_flight / connections < batch {
             return Err(format!(
-                "{in_flight} in flight over {connections} connections is less than one message of {batch} operations on each"
+                "{in_flight} in flight over {connections} connections is less than one message of {batch} operations on each: \
+                 say --in-flight {}, or a smaller --batch",
+                connections * batch
             ));
         }
-        Ok(load)
+        Ok(Self { connections, in_flight, batch })
     }
 
     /// The operations that are under way at once on connection `at`.

@@ -1,9 +1,10 @@
 //! The driver: connections, what is under way on them, and the threads that keep both going.
 //!
 //! A generator is one thread with its own connections and its own part of the work (`worker`). What it does next, and what
-//! an answer means, is `work`; a connection is `link`. The generators of one run are a `fleet`.
+//! an answer means, is `work`; what it asks on is a `line`, which mostly is a connection, a `link`. The generators of one run are a `fleet`.
 
 pub(crate) mod fleet;
+pub(crate) mod line;
 pub(crate) mod link;
 mod work;
 mod worker;

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use headgate_scheduler::engine::{Done, EngineError, Operation};
 use parking_lot::Mutex;
 
 use super::link::STREAM_TOKEN;
 use crate::calls::{About, Calls, ID_BYTES, Kind, Said, read, read_results};
 use crate::checker::Checker;
 use crate::codes;
+use crate::embedded::{Requests, answered};
 use crate::leases::Leases;
 use crate::scenario::{Draft, Drafts, Drawn, FOREVER, Scenario};
 use crate::schedule::{Pace, Schedule};
@@ -32,6 +34,8 @@ pub(crate) struct Window {
 pub(crate) struct Shared {
     pub(crate) scenario: Scenario,
     pub(crate) calls: Calls,
+    /// The same, where they are for an engine of our own.
+    pub(crate) requests: Option<Requests>,
     pub(crate) checker: Checker,
     pub(crate) gaps: Gaps,
     pub(crate) protocol: Protocol,
@@ -326,6 +330,24 @@ impl Work {
     /// What kind of operation a token is.
     pub(crate) fn kind(&self, token: u32) -> Kind {
         self.asked[token as usize].kind
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.shared.protocol
+    }
+
+    /// An operation, as an engine of our own takes it.
+    pub(crate) fn operation(&self, token: u32) -> Operation {
+        let asked = &self.asked[token as usize];
+        let id = self.id(asked.tag);
+        let Some(requests) = &self.shared.requests else { unreachable!("they are made for an engine of our own") };
+        requests.operation(asked.kind, self.about(asked, &id))
+    }
+
+    /// An engine of our own has decided an operation.
+    pub(crate) fn decided(&mut self, token: u32, done: &Result<Done, EngineError>, now: u64) {
+        answered(done, |said| self.settle(token, said, now));
+        self.release(token);
     }
 
     /// Writes an operation as a call of its own.

@@ -13,12 +13,12 @@ use nix::sys::time::{TimeSpec, TimeValLike as _};
 use std::os::fd::AsFd as _;
 
 use super::Clock;
-use super::link::{Dial, Link, Lost};
-use super::work::{Heard, Window, Work};
+use super::line::{Gone, Line};
+use super::link::{Dial, Lost};
+use super::work::{Window, Work};
 use crate::fault::Fault;
 use crate::schedule::Pace;
 use crate::tally::Tally;
-use crate::target::Protocol;
 use crate::wire::http2::End;
 
 /// How often a waiting thread looks around in any case.
@@ -60,6 +60,8 @@ pub(super) struct Ran {
     pub(super) tally: Tally,
     /// The time that its thread was on a core within the measurement, in nanoseconds.
     pub(super) cpu_ns: u64,
+    /// What of that was spent in an engine of our own.
+    pub(super) deciding_ns: u64,
     /// When it stopped.
     pub(super) ended: u64,
 }
@@ -71,7 +73,7 @@ pub(super) struct Worker {
     pub(super) dial: Dial,
     pub(super) batch: usize,
     pub(super) work: Work,
-    pub(super) links: Vec<Link>,
+    pub(super) lines: Vec<Line>,
     pub(super) wake: Arc<EventFd>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) commands: Receiver<Command>,
@@ -95,7 +97,29 @@ struct Loop {
     epoll: Epoll,
     events: Vec<EpollEvent>,
     buffer: Vec<u8>,
-    next_link: usize,
+    next_line: usize,
+    /// The time that was spent waiting, in nanoseconds.
+    waited_ns: u64,
+}
+
+/// What a thread has spent, in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+struct Spent {
+    /// On a core.
+    cpu: u64,
+    /// Not waiting.
+    awake: u64,
+    /// In an engine of our own.
+    deciding: u64,
+}
+
+impl Spent {
+    /// On a core, and what of that was spent deciding: as large a part as of the time in which it did not wait.
+    fn since(self, before: Self) -> (u64, u64) {
+        let (cpu, awake) = (self.cpu - before.cpu, (self.awake - before.awake).max(1));
+        let part = (self.deciding - before.deciding) as f64 / awake as f64;
+        (cpu, (cpu as f64 * part.min(1.0)) as u64)
+    }
 }
 
 impl Loop {
@@ -104,11 +128,11 @@ impl Loop {
         let _ = nix::sys::prctl::set_timerslack(1);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(system)?;
         epoll.add(&*worker.wake, EpollEvent::new(EpollFlags::EPOLLIN, WOKEN)).map_err(system)?;
-        for (at, link) in worker.links.iter().enumerate() {
-            epoll.add(link, EpollEvent::new(EpollFlags::EPOLLIN, at as u64)).map_err(system)?;
+        for (at, line) in worker.lines.iter().enumerate() {
+            epoll.add(line, EpollEvent::new(EpollFlags::EPOLLIN, at as u64)).map_err(system)?;
         }
         let (events, buffer) = (vec![EpollEvent::empty(); EVENTS_MAX], vec![0; READ_BYTES]);
-        Ok(Self { worker, epoll, events, buffer, next_link: 0 })
+        Ok(Self { worker, epoll, events, buffer, next_line: 0, waited_ns: 0 })
     }
 
     fn obey(&mut self) -> Result<(), Fault> {
@@ -155,16 +179,21 @@ impl Loop {
     fn measure(&mut self, window: Window) -> Result<Ran, Fault> {
         let Window { from, until, .. } = window;
         self.go(from, |work, now| now >= from || work.is_over())?;
-        let before = cpu_ns()?;
+        let before = self.spent()?;
         self.go(until, |work, now| now >= until || work.is_over())?;
-        let cpu_ns = cpu_ns()? - before;
+        let (cpu_ns, deciding_ns) = self.spent()?.since(before);
         let ended = self.worker.clock.now().min(until);
         // What was to begin just before the end is late, but it was asked for.
         self.worker.work.slow_down();
         self.issue(ended.min(until - 1));
         self.worker.work.close(ended);
         self.drain()?;
-        Ok(Ran { tally: self.worker.work.end(), cpu_ns, ended })
+        Ok(Ran { tally: self.worker.work.end(), cpu_ns, deciding_ns, ended })
+    }
+
+    fn spent(&self) -> Result<Spent, Fault> {
+        let deciding = self.worker.lines.iter().map(Line::spent_ns).sum();
+        Ok(Spent { cpu: cpu_ns()?, awake: self.worker.clock.now().saturating_sub(self.waited_ns), deciding })
     }
 
     /// Waits for what is under way.
@@ -204,9 +233,14 @@ impl Loop {
             if done(&self.worker.work, now) {
                 return Ok(());
             }
-            self.replace_links()?;
+            self.replace_lines()?;
             self.issue(now);
             self.flush()?;
+            // What is answered already is heard before anything is waited for.
+            if self.hear_news()? {
+                now = self.worker.clock.now();
+                continue;
+            }
             let next = self.worker.work.next_at(now);
             // What could begin now, but did not, waits for room, which only an answer gives.
             let timer = if next > now { next.min(until) } else { until };
@@ -224,69 +258,54 @@ impl Loop {
 
     /// Sends what is to begin by now, as far as there is room for it, on one connection after another.
     fn issue(&mut self, now: u64) {
-        let count = self.worker.links.len();
+        let Worker { work, lines, batch, .. } = &mut self.worker;
+        let count = lines.len();
         let mut full = 0;
         while full < count {
-            let at = self.next_link;
-            self.next_link = if at + 1 == count { 0 } else { at + 1 };
-            if self.worker.links[at].room() < self.worker.batch {
+            let line = &mut lines[self.next_line];
+            self.next_line = if self.next_line + 1 == count { 0 } else { self.next_line + 1 };
+            if line.room() < *batch {
                 full += 1;
                 continue;
             }
-            let sent = match self.worker.dial.target.protocol {
-                Protocol::Stream => self.issue_message(at, now),
-                Protocol::Quota | Protocol::RateLimit => self.issue_call(at, now),
-            };
-            if !sent {
+            if !line.issue(work, *batch, now) {
                 break;
             }
             full = 0;
         }
-        self.worker.work.issued(full == count);
+        work.issued(full == count);
     }
 
     /// Connects anew where a connection has made all its calls.
-    fn replace_links(&mut self) -> Result<(), Fault> {
-        for at in 0..self.worker.links.len() {
-            if !self.worker.links[at].is_over() {
+    fn replace_lines(&mut self) -> Result<(), Fault> {
+        for at in 0..self.worker.lines.len() {
+            let line = &self.worker.lines[at];
+            if !line.is_over() {
                 continue;
             }
-            let fresh = Link::open(&self.worker.dial, self.worker.links[at].room_max).map_err(Fault::Failed)?;
-            self.epoll.delete(&self.worker.links[at]).map_err(system)?;
+            let fresh = Line::open(&self.worker.dial, line.room_max()).map_err(Fault::Failed)?;
+            self.epoll.delete(line).map_err(system)?;
             self.epoll.add(&fresh, EpollEvent::new(EpollFlags::EPOLLIN, at as u64)).map_err(system)?;
-            self.worker.links[at] = fresh;
+            self.worker.lines[at] = fresh;
         }
         Ok(())
     }
 
-    fn issue_call(&mut self, at: usize, now: u64) -> bool {
-        let work = &mut self.worker.work;
-        let Some(token) = work.next(now) else { return false };
-        self.worker.links[at].call(work.kind(token), token, |out| work.write(token, out));
-        true
-    }
-
-    /// Sends one message of as many operations as are to begin, up to what a message may have.
-    fn issue_message(&mut self, at: usize, now: u64) -> bool {
-        let Worker { work, links, batch, .. } = &mut self.worker;
-        let link = &mut links[at];
-        let first = link.fifo.len();
-        while link.fifo.len() - first < *batch
-            && let Some(token) = work.next(now)
-        {
-            link.fifo.push_back(token);
+    /// Takes in what is answered already; whether there was any.
+    fn hear_news(&mut self) -> Result<bool, Fault> {
+        let mut any = false;
+        for at in 0..self.worker.lines.len() {
+            if self.worker.lines[at].has_news() {
+                self.receive(at)?;
+                any = true;
+            }
         }
-        if link.fifo.len() == first {
-            return false;
-        }
-        let tokens: Vec<u32> = link.fifo.range(first..).copied().collect();
-        link.operations(|out| tokens.iter().for_each(|token| work.write_operation(*token, out)));
-        true
+        Ok(any)
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
-        for at in 0..self.worker.links.len() {
-            let link = &mut self.worker.links[at];
+        for at in 0..self.worker.lines.len() {
+            let Line::Wire(link) = &mut self.worker.lines[at] else { continue };
             if let Err(error) = link.flush() {
                 return Err(self.lost(&Lost::of(error)));
             }
@@ -294,7 +313,7 @@ impl Loop {
                 link.awaited = link.blocked;
                 let wanted =
                     if link.blocked { EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT } else { EpollFlags::EPOLLIN };
-                self.epoll.modify(&*link, &mut EpollEvent::new(wanted, at as u64)).map_err(system)?;
+                self.epoll.modify(&**link, &mut EpollEvent::new(wanted, at as u64)).map_err(system)?;
             }
         }
         Ok(())
@@ -302,24 +321,9 @@ impl Loop {
 
     /// Waits for at most so long, and takes in what came.
     fn wait(&mut self, timeout_ns: u64) -> Result<(), Fault> {
-        let timeout = if timeout_ns < PRECISE_NS {
-            if timeout_ns > 0 {
-                let mut polled = [PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN)];
-                match ppoll(&mut polled, Some(TimeSpec::nanoseconds(timeout_ns as i64)), None) {
-                    Ok(0) => return Ok(()),
-                    Ok(_) | Err(Errno::EINTR) => {}
-                    Err(error) => return Err(system(error)),
-                }
-            }
-            EpollTimeout::ZERO
-        } else {
-            EpollTimeout::try_from(timeout_ns / 1_000_000).unwrap_or(EpollTimeout::ZERO)
-        };
-        let count = match self.epoll.wait(&mut self.events, timeout) {
-            Ok(count) => count,
-            Err(Errno::EINTR) => 0,
-            Err(error) => return Err(system(error)),
-        };
+        let began = self.worker.clock.now();
+        let count = self.wait_for_events(timeout_ns)?;
+        self.waited_ns += self.worker.clock.now() - began;
         for event in 0..count {
             match self.events[event].data() {
                 // That it woke up is all there is to it.
@@ -330,30 +334,36 @@ impl Loop {
         Ok(())
     }
 
-    fn receive(&mut self, at: usize) -> Result<(), Fault> {
-        loop {
-            let link = &mut self.worker.links[at];
-            let bytes = match link.read(&mut self.buffer) {
-                Ok(Some(bytes)) => bytes,
-                Ok(None) => return Ok(()),
-                Err(lost) => return Err(self.lost(&lost)),
-            };
-            let now = self.worker.clock.now();
-            let mut heard = Heard { work: &mut self.worker.work, fifo: &mut link.fifo, now, over: None };
-            if let Err(broken) = link.http2.receive(&self.buffer[..bytes], &mut heard) {
-                return Err(self.lost(&Lost::Broken(broken)));
+    /// How many events there are.
+    fn wait_for_events(&mut self, timeout_ns: u64) -> Result<usize, Fault> {
+        let timeout = if timeout_ns < PRECISE_NS {
+            if timeout_ns > 0 {
+                let mut polled = [PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN)];
+                match ppoll(&mut polled, Some(TimeSpec::nanoseconds(timeout_ns as i64)), None) {
+                    Ok(0) => return Ok(0),
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(error) => return Err(system(error)),
+                }
             }
-            if let Some(end) = heard.over {
-                return Err(Fault::Failed(format!(
-                    "{} ended the stream of operations: {}",
-                    self.worker.dial.target.url(),
-                    said(&end)
-                )));
-            }
-            if !link.buffers && bytes < self.buffer.len() {
-                return Ok(());
-            }
+            EpollTimeout::ZERO
+        } else {
+            EpollTimeout::try_from(timeout_ns / 1_000_000).unwrap_or(EpollTimeout::ZERO)
+        };
+        match self.epoll.wait(&mut self.events, timeout) {
+            Ok(count) => Ok(count),
+            Err(Errno::EINTR) => Ok(0),
+            Err(error) => Err(system(error)),
         }
+    }
+
+    fn receive(&mut self, at: usize) -> Result<(), Fault> {
+        let Worker { work, lines, clock, .. } = &mut self.worker;
+        lines[at].receive(work, *clock, &mut self.buffer).map_err(|gone| match gone {
+            Gone::Lost(lost) => self.lost(&lost),
+            Gone::Over(said) => {
+                Fault::Failed(format!("{} ended the stream of operations: {said}", self.worker.dial.target.url()))
+            }
+        })
     }
 
     fn lost(&self, lost: &Lost) -> Fault {

@@ -65,6 +65,10 @@ pub(crate) struct Latency {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Server {
     pub(crate) cpu_us_per_operation: f64,
+    /// What of that was spent on the threads of those who asked: the engine is one of our own. What memory and handles are
+    /// told is of this process as a whole then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deciding_us_per_operation: Option<f64>,
     /// Cores that were busy on average.
     pub(crate) cores: f64,
     pub(crate) rss_bytes: u64,
@@ -148,7 +152,7 @@ pub(crate) fn add(total: &mut Histogram<u64>, more: &Histogram<u64>) {
 impl Run {
     /// Of what was measured; `asked` is how many operations a schedule asked for.
     pub(crate) fn of(measured: &Measured, asked: Option<f64>) -> Self {
-        let Measured { tallies, seconds, busy, gap, looks } = measured;
+        let Measured { tallies, seconds, busy, deciding, gap, looks } = measured;
         let mut total = histogram();
         let (mut kinds, mut kind_histograms) = (BTreeMap::new(), BTreeMap::new());
         for kind in Kind::ALL {
@@ -167,7 +171,8 @@ impl Run {
         tallies.iter().for_each(|tally| add(&mut lag, &tally.lag));
         let operations = total.len();
         let each = |cores: f64| cores * seconds * 1e6 / (operations as f64).max(1.0);
-        let cores = busy.iter().sum();
+        // Deciding is the engine's, whatever thread it is done on.
+        let cores = busy.iter().sum::<f64>() - deciding.unwrap_or(0.0);
         let mut examples = BTreeMap::new();
         for (what, said) in tallies.iter().flat_map(|tally| &tally.examples) {
             examples.entry((*what).to_owned()).or_insert_with(|| said.clone());
@@ -185,7 +190,7 @@ impl Run {
             examples,
             longest_gap_s: gap.0,
             longest_gap_at_s: gap.1,
-            server: server(looks, operations),
+            server: server(looks, operations).map(|server| server.deciding(deciding.map(|cores| (each(cores), cores)))),
             client: Client {
                 cpu_us_per_operation: each(cores),
                 cores,
@@ -206,9 +211,27 @@ impl Run {
         only.chain(each)
     }
 
+    /// Whether it was an engine of our own that was driven.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.deciding_us_per_operation.is_some())
+    }
+
     /// Calls and operations that failed.
     pub(crate) fn failures(&self) -> u64 {
         self.errors.values().sum()
+    }
+}
+
+impl Server {
+    /// With what was spent on the threads of those who asked: microseconds of each operation, and cores.
+    fn deciding(self, spent: Option<(f64, f64)>) -> Self {
+        let Some((each_us, cores)) = spent else { return self };
+        Self {
+            cpu_us_per_operation: self.cpu_us_per_operation + each_us,
+            deciding_us_per_operation: Some(each_us),
+            cores: self.cores + cores,
+            ..self
+        }
     }
 }
 
@@ -246,6 +269,7 @@ fn server(looks: &[Look], operations: u64) -> Option<Server> {
         |look: &Look| Resident { at_s: look.at_s, rss_bytes: look.usage.rss_bytes, handles: look.usage.handles };
     Some(Server {
         cpu_us_per_operation: cpu_s * 1e6 / (operations as f64).max(1.0),
+        deciding_us_per_operation: None,
         cores: if seconds > 0.0 { cpu_s / seconds } else { 0.0 },
         rss_bytes: last.usage.rss_bytes,
         handles: last.usage.handles,
@@ -295,6 +319,7 @@ mod tests {
             tallies: vec![tally(&[1_000_000, 2_000_000, 3_000_000]), tally(&[4_000_000])],
             seconds: 2.0,
             busy: vec![0.5, 0.25],
+            deciding: None,
             gap: (0.5, 1.0),
             looks: vec![look(0.0, 1.0), look(2.0, 1.5)],
         };
@@ -307,6 +332,12 @@ mod tests {
         let server = run.server.expect("looked at");
         assert!((server.cpu_us_per_operation - 0.5e6 / 6.0).abs() < 1.0 && server.cores == 0.25, "{server:?}");
         assert_eq!((run.client.cores, run.client.busiest), (0.75, 0.5));
+        // Half a core of the generators was an engine of our own.
+        let embedded = Run::of(&Measured { deciding: Some(0.5), ..measured }, Some(8.0));
+        let server = embedded.server.expect("looked at");
+        assert!((server.cpu_us_per_operation - 1.5e6 / 6.0).abs() < 1.0 && server.cores == 0.75, "{server:?}");
+        assert!(server.deciding_us_per_operation.is_some_and(|each| (each - 1e6 / 6.0).abs() < 1.0), "{server:?}");
+        assert_eq!((embedded.client.cores, embedded.client.busiest), (0.25, 0.5));
         assert_eq!(unpacked(&run.histogram).expect("a histogram").len(), 6);
     }
 }

@@ -37,14 +37,26 @@ pub(crate) fn of(outcome: &Outcome) -> String {
         if let Some(server) = &run.server {
             let cpu = outcome.median(|run| run.server.as_ref().map_or(0.0, |server| server.cpu_us_per_operation));
             let cpu = cpu.map_or(0.0, |cpu| cpu.median);
-            let what = format!(
-                "{} of CPU each, {:.2} cores; {} MiB, {} handles",
-                time(cpu),
-                server.cores,
-                server.rss_bytes >> 20,
-                server.handles
-            );
-            line("server", &what);
+            let (cores, mebibytes, handles) = (server.cores, server.rss_bytes >> 20, server.handles);
+            match server.deciding_us_per_operation {
+                None => line(
+                    "server",
+                    &format!("{} of CPU each, {cores:.2} cores; {mebibytes} MiB, {handles} handles", time(cpu)),
+                ),
+                Some(deciding) => {
+                    let (cpu, deciding) = (time(cpu), time(deciding));
+                    line(
+                        "engine",
+                        &format!(
+                            "{cpu} of CPU each, {deciding} of it deciding, the rest its own threads; {cores:.2} cores"
+                        ),
+                    );
+                    line(
+                        "",
+                        &format!("{mebibytes} MiB, {handles} handles, with the driving, which is one process with it"),
+                    );
+                }
+            }
         }
         let client = &run.client;
         let late =
@@ -84,10 +96,12 @@ pub(crate) fn of(outcome: &Outcome) -> String {
 pub(crate) fn heading(outcome: &Outcome) -> String {
     let Outcome { target, scenario, load, generators, pace, runs, .. } = outcome;
     let how = if pace.is_some() { "open loop" } else { "closed loop" };
-    let batch = if load.batch > 1 { format!(", {} in a message", load.batch) } else { String::new() };
+    let embedded = runs.first().is_some_and(Run::is_embedded);
+    let (over, together) = if embedded { ("callers", "a call") } else { ("connections", "a message") };
+    let batch = if load.batch > 1 { format!(", {} in {together}", load.batch) } else { String::new() };
     let seconds = runs.first().map_or(0.0, |run| run.seconds);
     format!(
-        "{target}: {scenario}, {how}, {} in flight over {} connections{batch}, {generators} threads, {seconds:.1} s × {}\n",
+        "{target}: {scenario}, {how}, {} in flight over {} {over}{batch}, {generators} threads, {seconds:.1} s × {}\n",
         load.in_flight,
         load.connections,
         runs.len()

@@ -93,11 +93,12 @@ impl Name {
             Self::Calls => {
                 "One operation a call, 256 in flight over 4 connections, from one thread; the memory store. An acquire is \
                  followed by its release, and both count. The yardstick is a server that does nothing but answer: on bare h2, \
-                 and with tonic as services are ordinarily written."
+                 and with tonic as services are ordinarily written. Embedded is the engine as a library, asked one thing after \
+                 another with no wire; its CPU is that of deciding and of the engine's own threads, without the driving."
             }
             Self::Streams => {
                 "`AcquireStream`: many operations in a message. Beside the yardstick on bare h2, which answers each of them and \
-                 decides none."
+                 decides none. Embedded is the engine as a library, asked as many together, with no wire."
             }
             Self::Schedule => {
                 "An open loop: latency counts from when an operation was to start, so that a server which stalls is charged for \

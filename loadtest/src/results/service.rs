@@ -65,7 +65,21 @@ async fn beside(session: &Session, server: &Server, other: &Server, name: &str, 
     found.compared(asked.what, name, came);
 }
 
+/// The engine as a library, asked so many things at once.
+async fn embedded(session: &Session, batches: &[u32], found: &mut Found) {
+    let lasting = session.lasting();
+    let timed = ["--repeat", lasting.pairs, "--duration", lasting.seconds, "--warm-up", lasting.warm_up];
+    for (call, calls) in [(CHECK.call, "checks"), (ACQUIRE.call, "acquires and releases")] {
+        for batch in batches {
+            let target = if *batch == 1 { "embedded".to_owned() } else { format!("embedded?batch={batch}") };
+            let came = session.loadtest(&[&["run", &target, "--call", call], &timed[..]].concat(), &[]).await;
+            found.outcome(&format!("the engine, embedded: {calls}, {batch} a call"), came);
+        }
+    }
+}
+
 pub(crate) async fn calls(session: &Session, found: &mut Found) {
+    embedded(session, &[1], found).await;
     let Some(server) = found.server(session, Kind::Memory).await else { return };
     for (kind, name) in [(Kind::YardstickH2, "the yardstick, on h2"), (Kind::YardstickTonic, "the yardstick, on tonic")]
     {
@@ -79,6 +93,7 @@ pub(crate) async fn calls(session: &Session, found: &mut Found) {
 }
 
 pub(crate) async fn streams(session: &Session, found: &mut Found) {
+    embedded(session, &[64, 256], found).await;
     let Some(server) = found.server(session, Kind::Memory).await else { return };
     if let Some(yardstick) = found.server(session, Kind::YardstickH2).await {
         for asked in STREAMS {

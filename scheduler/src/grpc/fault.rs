@@ -64,7 +64,6 @@ impl Fault {
         Self { code, message: message.into(), reason: None, fields: Vec::new(), retry_after: None }
     }
 
-    #[cfg(test)]
     pub(super) fn code(&self) -> Code {
         self.code
     }

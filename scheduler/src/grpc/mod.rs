@@ -47,7 +47,7 @@ use tonic_health::server::HealthReporter;
 use arc_swap::ArcSwap;
 
 use crate::auth::Registry;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::gateway::Rules;
 use crate::listen::{Certificates, Listening, Room};
 use crate::ready::{Phase, Readiness};
@@ -114,6 +114,11 @@ pub async fn serve(
     lanes.serve(readiness.stopping()).await;
     reporting.abort();
     Ok(())
+}
+
+/// The code that an error of the engine has.
+pub fn code(error: &EngineError) -> tonic::Code {
+    fault::Fault::engine(error, "").code()
 }
 
 /// Tells the standard health service of every change.
