@@ -2,19 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::credentials::{Credentials, processes};
 use crate::drive::fleet::{Fleet, Plan, Seen, Stop};
-use crate::drive::link::{Dial, Load, LoadAsked};
+use crate::drive::link::{Load, LoadAsked};
 use crate::embedded::Embedded;
 use crate::fault::Fault;
 use crate::outcome::figures::Run;
 use crate::outcome::{Checked, Outcome, VERSION};
-use crate::process::listening_on;
 use crate::scenario::{Scenario, span};
 use crate::schedule::{Arrivals, Bursts, Pace, Step};
 use crate::setup::{Setup, guard};
@@ -91,23 +88,6 @@ enum Call {
     Acquire,
     /// Renewals of the scenario's population
     Renew,
-}
-
-/// What is shown to the server.
-#[derive(Args, Clone, Debug)]
-pub(super) struct Credentials {
-    /// Certificates of those who may vouch for the server
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// This client's certificate
-    #[arg(long, value_name = "FILE", requires = "key")]
-    cert: Option<PathBuf>,
-    /// This client's key
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    key: Option<PathBuf>,
-    /// A file with the token that is shown
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
 }
 
 /// When operations begin, where that does not hang on answers.
@@ -193,10 +173,8 @@ impl Driving {
             let embedded = self.open(target)?;
             dial.embedded = Some(embedded.clone());
             Seen::Embedded(embedded)
-        } else if self.server_pid.is_empty() && is_here(target) {
-            Seen::Processes(listening_on(target.port))
         } else {
-            Seen::Processes(self.server_pid.clone())
+            Seen::Processes(processes(&self.server_pid, target))
         };
         let setup = if makes { Some(Setup::make(&dial, &scenario)?) } else { None };
         let generators = (self.threads as usize).min(load.connections);
@@ -376,71 +354,6 @@ fn remarks(run: &Run) -> Vec<String> {
         ));
     }
     remarks
-}
-
-impl Credentials {
-    /// Nothing is shown: what it takes to reach a server that asks for nothing.
-    pub(super) fn none(target: &Target) -> Dial {
-        Dial {
-            target: target.clone(),
-            embedded: None,
-            tls: None,
-            authorization: None,
-            patience: Duration::from_secs(10),
-            calls_max: u32::MAX,
-        }
-    }
-
-    fn dial(&self, target: &Target, patience: f64) -> Result<Dial, Fault> {
-        let tls = if target.tls { Some(Arc::new(self.tls()?)) } else { None };
-        let token = self.token_file.as_ref().map(|path| {
-            let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
-            Ok::<_, Fault>(format!("Bearer {}", text.trim()))
-        });
-        Ok(Dial {
-            target: target.clone(),
-            embedded: None,
-            tls,
-            authorization: token.transpose()?,
-            patience: Duration::from_secs_f64(patience),
-            calls_max: u32::MAX,
-        })
-    }
-
-    fn tls(&self) -> Result<rustls::ClientConfig, Fault> {
-        // Another part of the process may have installed it already.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let ca = self.ca.as_ref().ok_or_else(|| {
-            Fault::Usage("https needs --ca FILE: the certificates of those who vouch for the server".to_owned())
-        })?;
-        let mut roots = rustls::RootCertStore::empty();
-        for certificate in certificates(ca)? {
-            roots.add(certificate).map_err(|error| unreadable(ca, &error))?;
-        }
-        let config = rustls::ClientConfig::builder().with_root_certificates(roots);
-        let mut config = match (&self.cert, &self.key) {
-            (Some(cert), Some(key)) => {
-                let read = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error))?;
-                config.with_client_auth_cert(certificates(cert)?, read).map_err(|error| unreadable(cert, &error))?
-            }
-            _ => config.with_no_client_auth(),
-        };
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(config)
-    }
-}
-
-fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    read.map_err(|error| unreadable(path, &error))
-}
-
-fn unreadable(path: &std::path::Path, error: &dyn std::fmt::Display) -> Fault {
-    Fault::Usage(format!("{} cannot be used: {error}", path.display()))
-}
-
-fn is_here(target: &Target) -> bool {
-    target.host == "localhost" || target.host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
 /// Seconds of a time such as `10s`.

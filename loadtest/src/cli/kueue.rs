@@ -2,20 +2,22 @@
 
 use clap::Args;
 
-use super::driving::Credentials;
+use super::credentials::{Credentials, processes};
 use super::write::{Form, print, print_json};
 use crate::drive::fleet::Stop;
 use crate::fault::Fault;
 use crate::interrupt;
 use crate::kueue::{Workload, drive};
-use crate::process::listening_on;
 use crate::setup::{Setup, guard};
 use crate::target::{Protocol, Target};
+
+/// How long the server may say nothing while what runners need is set up, in seconds.
+const PATIENCE_S: f64 = 10.0;
 
 /// The workload of Kueue's own scheduler benchmark.
 #[derive(Args, Debug)]
 pub(super) struct Kueue {
-    /// Where it listens: http://HOST:PORT. Its pool and tenants are made there, and removed after
+    /// Where it listens: http://HOST:PORT or https://HOST:PORT. Its pool and tenants are made there, and removed after
     target: Target,
     /// Cohorts
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -26,6 +28,11 @@ pub(super) struct Kueue {
     /// The part of each queue's workloads that is made
     #[arg(long, default_value_t = 1.0)]
     part: f64,
+    /// Whose CPU and memory are read; found by its port where it is on this machine
+    #[arg(long, value_name = "PID")]
+    server_pid: Vec<u32>,
+    #[command(flatten)]
+    credentials: Credentials,
     /// How it is printed
     #[arg(short, long, value_enum, default_value_t = Form::Text)]
     output: Form,
@@ -33,9 +40,9 @@ pub(super) struct Kueue {
 
 impl Kueue {
     pub(super) fn go(self) -> Result<(), Fault> {
-        let Self { target, cohorts, queues, part, output } = self;
-        if target.protocol != Protocol::Quota || target.tls {
-            return Err(Fault::Usage("runners speak to http://HOST:PORT alone".to_owned()));
+        let Self { target, cohorts, queues, part, server_pid, credentials, output } = self;
+        if target.protocol != Protocol::Quota {
+            return Err(Fault::Usage("runners speak to http://HOST:PORT or https://HOST:PORT alone".to_owned()));
         }
         if !(0.001..=100.0).contains(&part) {
             return Err(Fault::Usage(format!("--part {part} is not from 0.001 to 100")));
@@ -44,8 +51,10 @@ impl Kueue {
         guard(&workload.scenario, true, false)?;
         let stop = Stop::default();
         interrupt::listen(&stop)?;
-        let setup = Setup::make(&Credentials::none(&target), &workload.scenario)?;
-        let driven = drive(&target, workload, &listening_on(target.port), &stop);
+        let dial = credentials.dial(&target, PATIENCE_S)?;
+        let reached = credentials.endpoint(&target)?;
+        let setup = Setup::make(&dial, &workload.scenario)?;
+        let driven = drive(&target, reached, workload, &processes(&server_pid, &target), &stop);
         let removed = setup.remove();
         let outcome = driven?;
         match output {

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod compare;
+mod credentials;
 mod driving;
 mod herd;
 mod kueue;

@@ -9,5 +9,5 @@ mod measure;
 mod runner;
 mod workload;
 
-pub(crate) use runner::drive;
+pub(crate) use runner::{Shown, drive};
 pub(crate) use workload::Workload;

@@ -10,6 +10,9 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Streaming};
 
@@ -27,6 +30,23 @@ const WAIT_MAX: Duration = Duration::from_secs(1800);
 const HEAD_START: Duration = Duration::from_millis(100);
 /// How long leases live that nobody releases.
 const TTL: Duration = Duration::from_secs(600);
+
+type Client = QuotaServiceClient<InterceptedService<Channel, Shown>>;
+
+/// What is shown on every call.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    pub(crate) authorization: Option<MetadataValue<Ascii>>,
+}
+
+impl Interceptor for Shown {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+        if let Some(authorization) = &self.authorization {
+            request.metadata_mut().insert("authorization", authorization.clone());
+        }
+        Ok(request)
+    }
+}
 
 /// What the runners share.
 struct Runners {
@@ -74,19 +94,30 @@ impl Tickets {
 }
 
 /// Drives the whole workload. What it needs must have been set up.
-pub(crate) fn drive(target: &Target, workload: Workload, pids: &[u32], stop: &Stop) -> Result<Outcome, Fault> {
+pub(crate) fn drive(
+    target: &Target,
+    reached: (Endpoint, Shown),
+    workload: Workload,
+    pids: &[u32],
+    stop: &Stop,
+) -> Result<Outcome, Fault> {
     let refuse = |error: std::io::Error| Fault::Failed(format!("there is no runtime: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refuse)?;
-    runtime.block_on(run(target, workload, pids, stop))
+    runtime.block_on(run(target, reached, workload, pids, stop))
 }
 
-async fn run(target: &Target, workload: Workload, pids: &[u32], stop: &Stop) -> Result<Outcome, Fault> {
+async fn run(
+    target: &Target,
+    (endpoint, shown): (Endpoint, Shown),
+    workload: Workload,
+    pids: &[u32],
+    stop: &Stop,
+) -> Result<Outcome, Fault> {
     let url = target.url();
-    let endpoint = Endpoint::from_shared(url.clone()).map_err(|error| Fault::Usage(format!("{url}: {error}")))?;
-    let channel = endpoint.tcp_nodelay(true).connect().await;
-    let channel = channel.map_err(|_| Fault::Failed(format!("{url} cannot be reached")))?;
+    let channel = endpoint.connect().await;
+    let channel = channel.map_err(|error| Fault::Failed(format!("{url} cannot be reached: {}", innermost(&error))))?;
     let holder = format!("loadtest-kueue-{}", std::process::id());
-    let mut client = QuotaServiceClient::new(channel);
+    let mut client = QuotaServiceClient::with_interceptor(channel, shown);
     let failed = |status: tonic::Status| Fault::Failed(format!("{url}: {}", status.message()));
     let asked = v1::WatchRequest { holder: holder.clone(), ..v1::WatchRequest::default() };
     let events = client.watch(asked).await.map_err(failed)?.into_inner();
@@ -145,7 +176,7 @@ async fn gather(
 /// after what it heard last.
 async fn listen(
     runners: Arc<Runners>,
-    mut client: QuotaServiceClient<Channel>,
+    mut client: Client,
     mut events: Streaming<v1::WatchResponse>,
     complete: watch::Sender<bool>,
 ) -> String {
@@ -192,7 +223,7 @@ impl Runners {
         &self,
         at: usize,
         job: Job,
-        mut client: QuotaServiceClient<Channel>,
+        mut client: Client,
         mut watching: watch::Receiver<bool>,
     ) -> Result<Fared, String> {
         let class = self.workload.classes[job.class as usize];
@@ -259,12 +290,21 @@ impl Runners {
     }
 }
 
+/// What an error came from in the first place.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
 fn said(status: &tonic::Status) -> String {
     format!("{}: {}", crate::codes::name(status.code() as i32), status.message())
 }
 
 /// Gives back whatever is still held, where the runners did not come to their end.
-async fn give_back(client: &mut QuotaServiceClient<Channel>, holder: &str) {
+async fn give_back(client: &mut Client, holder: &str) {
     let holder = holder.to_owned();
     let released = client.release(v1::ReleaseRequest { ids: Vec::new(), holder: holder.clone() }).await;
     let cancelled = client.cancel(v1::CancelRequest { ids: Vec::new(), holder }).await;

@@ -164,29 +164,6 @@ fn a_herd_is_answered() {
 }
 
 #[test]
-fn over_tls_all_is_the_same_and_strangers_are_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = |name: &str| folder.path().join(name).to_str().expect("a path").to_owned();
-    for name in ["ours", "strange"] {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-        std::fs::write(path(&format!("{name}.pem")), made.cert.pem()).expect("written");
-        std::fs::write(path(&format!("{name}.key")), made.signing_key.serialize_pem()).expect("written");
-    }
-    let server = Headgate::start(&format!("tls: {{cert: {}, key: {}}}\n", path("ours.pem"), path("ours.key")));
-    let port = server.url.rsplit(':').next().expect("a port");
-    for protocol in ["https", "stream+https"] {
-        let target = format!("{protocol}://localhost:{port}");
-        let ran = drive(&target, &["--setup", "--ca", &path("ours.pem"), "--assert", "errors=0"]);
-        assert_eq!(ran.code, Some(0), "{}", ran.err);
-    }
-    let ran = drive(&format!("https://localhost:{port}"), &["--setup", "--ca", &path("strange.pem")]);
-    assert_eq!(ran.code, Some(1), "{}", ran.out);
-    assert!(ran.err.contains("cannot be reached: invalid peer certificate"), "{}", ran.err);
-    let ran = drive(&format!("http://localhost:{port}"), &["--setup"]);
-    assert_eq!(ran.code, Some(1), "{}", ran.out);
-}
-
-#[test]
 fn one_that_is_interrupted_gives_back_what_it_took() {
     let server = Headgate::start("");
     let mut file = tempfile::NamedTempFile::new().expect("a file");

@@ -6,3 +6,4 @@ mod harness;
 mod headgate;
 mod liar;
 mod results;
+mod strangers;
