@@ -4,6 +4,7 @@
 
 use headgate_proto::v1::Reason;
 
+use crate::review::Reviews;
 use crate::scenario::Scenario;
 use crate::wire::message::{Field, Fields, bytes, number, varint, varint_bytes};
 
@@ -31,18 +32,22 @@ pub(crate) enum Kind {
     Release,
     Renew,
     RateLimit,
+    Review,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] = [Self::Check, Self::Acquire, Self::Release, Self::Renew, Self::RateLimit];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Check, Self::Acquire, Self::Release, Self::Renew, Self::RateLimit, Self::Review];
 
-    pub(crate) fn path(self) -> &'static str {
+    /// Where it is asked; none: where the target says.
+    pub(crate) fn path(self) -> Option<&'static str> {
         match self {
-            Self::Check => CHECK,
-            Self::Acquire => ACQUIRE,
-            Self::Release => RELEASE,
-            Self::Renew => RENEW,
-            Self::RateLimit => RATE_LIMIT,
+            Self::Check => Some(CHECK),
+            Self::Acquire => Some(ACQUIRE),
+            Self::Release => Some(RELEASE),
+            Self::Renew => Some(RENEW),
+            Self::RateLimit => Some(RATE_LIMIT),
+            Self::Review => None,
         }
     }
 
@@ -53,6 +58,7 @@ impl Kind {
             Self::Release => "release",
             Self::Renew => "renew",
             Self::RateLimit => "rate-limit",
+            Self::Review => "review",
         }
     }
 
@@ -63,7 +69,7 @@ impl Kind {
             Self::Check => 3,
             Self::Renew => 5,
             Self::Release => 7,
-            Self::RateLimit => unreachable!("a stream limits no rates"),
+            Self::RateLimit | Self::Review => unreachable!("a stream limits no rates, and reviews nothing"),
         }
     }
 }
@@ -85,6 +91,7 @@ pub(crate) struct Calls {
     shapes: Vec<Vec<u8>>,
     /// Whole calls of Envoy's, by tenant.
     limits: Vec<Vec<u8>>,
+    reviews: Reviews,
 }
 
 /// How the requests of a run are told from others.
@@ -136,6 +143,7 @@ impl Calls {
             tenants: paths().map(tenant).collect(),
             shapes: scenario.shapes.iter().map(shape).collect(),
             limits: paths().map(limit).collect(),
+            reviews: Reviews::new(scenario),
         }
     }
 
@@ -144,6 +152,9 @@ impl Calls {
         match about {
             About::Request { tenant, .. } if kind == Kind::RateLimit => {
                 out.extend_from_slice(&self.limits[tenant as usize]);
+            }
+            About::Request { tenant, shape, id } if kind == Kind::Review => {
+                self.reviews.write(tenant, shape, id, out);
             }
             About::Request { tenant, shape, id } => {
                 let (tenant, shape) = (&self.tenants[tenant as usize], &self.shapes[shape as usize]);
@@ -218,6 +229,8 @@ pub(crate) fn read(kind: Kind, message: &[u8]) -> Said<'_> {
             Some((_, Field::Number(2))) => Said::OverLimit,
             _ => Said::Garbled,
         },
+        // What it must be about is known to whoever asked alone.
+        Kind::Review => Said::Garbled,
     }
 }
 

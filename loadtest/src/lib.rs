@@ -4,6 +4,7 @@
 //! - `wire` is gRPC over HTTP/2, of our own: a client that measures must cost less than what it measures.
 //! - `scenario` is who asks for what; `schedule` is when. Both are drawn, and the same for the same seed.
 //! - `embedded` is the engine as a library, driven like a server that has no wire.
+//! - `review` is what an API server asks a webhook.
 //! - `drive` sends and receives; `calls` is what is said. `leases` is what is held, `checker` what must always hold.
 //! - `tally` counts in each generator; `outcome` makes figures, text, JSON and pages of it.
 //! - `kueue` is the workload of a peer's benchmark, with runners that ask, wait, run and release.
@@ -24,6 +25,7 @@ mod outcome;
 mod process;
 mod random;
 mod results;
+mod review;
 mod scenario;
 mod schedule;
 mod setup;

@@ -153,7 +153,7 @@ fn ask<A: Message + Default>(dial: &Dial, call: &str, request: &impl Message) ->
         Some(End::Status(code, text)) => {
             Err(Fault::Failed(format!("{url} refuses to be set up: {}: {text}", codes::name(code))))
         }
-        Some(End::Reset(_) | End::NotGrpc(_)) | None => {
+        Some(End::Reset(_) | End::NotGrpc(_) | End::Http(..)) | None => {
             Err(Fault::Failed(format!("{url} cannot be set up: it does not speak gRPC there")))
         }
     }

@@ -169,6 +169,6 @@ mod tests {
         assert_eq!(seen, [(0, 2, 0), (3, 2, 1)]);
         assert_eq!((tally.allowed, tally.denied[3], tally.errors["UNAVAILABLE"]), (2, 1, 1));
         assert_eq!(tally.examples["UNAVAILABLE"], "down");
-        assert_eq!(tally.answered, [1, 3, 0, 0, 0]);
+        assert_eq!(tally.answered, [1, 3, 0, 0, 0, 0]);
     }
 }

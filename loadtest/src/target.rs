@@ -6,11 +6,14 @@ use std::str::FromStr;
 
 /// The port that a server listens on where none is said.
 const PORT: u16 = 7070;
+/// The port, and the path, of a webhook where none is said.
+const REVIEW_PORT: u16 = 7443;
+const REVIEW_PATH: &str = "/validate";
 
 /// How a target begins that is the engine as a library.
 const EMBEDDED: &str = "embedded";
 const EXAMPLE: &str = "write one such as http://127.0.0.1:7070, stream+http://127.0.0.1:7070?batch=64, \
-                       ratelimit+http://127.0.0.1:8081 or embedded";
+                       ratelimit+http://127.0.0.1:8081, review+https://127.0.0.1:7443/validate or embedded";
 
 /// What is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -22,6 +25,8 @@ pub(crate) enum Protocol {
     Stream,
     /// Envoy's `RateLimitService`.
     RateLimit,
+    /// Kubernetes' `AdmissionReview`, as an API server asks a webhook.
+    Review,
     /// Nothing: the engine is a library in this process.
     Embedded,
 }
@@ -33,7 +38,7 @@ pub(crate) struct Target {
     pub(crate) tls: bool,
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// Of an embedded engine, its configuration; empty: none.
+    /// Of an embedded engine, its configuration; empty: none. Of a webhook, its path.
     pub(crate) path: String,
     pub(crate) connections: Option<usize>,
     pub(crate) in_flight: Option<usize>,
@@ -41,12 +46,12 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Where it listens, as others write it.
+    /// Where it listens, as others write it; of a webhook, without its path.
     pub(crate) fn url(&self) -> String {
         match self.protocol {
             Protocol::Embedded if self.path.is_empty() => EMBEDDED.to_owned(),
             Protocol::Embedded => format!("{EMBEDDED}:{}", self.path),
-            Protocol::Quota | Protocol::Stream | Protocol::RateLimit => {
+            Protocol::Quota | Protocol::Stream | Protocol::RateLimit | Protocol::Review => {
                 format!("{}://{}", if self.tls { "https" } else { "http" }, self.authority())
             }
         }
@@ -54,7 +59,7 @@ impl Target {
 
     /// The configuration of an embedded engine, where one is named.
     pub(crate) fn file(&self) -> Option<&Path> {
-        (!self.path.is_empty()).then(|| Path::new(&self.path))
+        (self.protocol == Protocol::Embedded && !self.path.is_empty()).then(|| Path::new(&self.path))
     }
 
     pub(crate) fn authority(&self) -> String {
@@ -72,9 +77,11 @@ impl fmt::Display for Target {
             Protocol::Quota => "",
             Protocol::Stream => "stream+",
             Protocol::RateLimit => "ratelimit+",
+            Protocol::Review => "review+",
             Protocol::Embedded => "",
         };
-        write!(f, "{protocol}{}", self.url())?;
+        let path = if self.protocol == Protocol::Review { &*self.path } else { "" };
+        write!(f, "{protocol}{}{path}", self.url())?;
         let said = [("connections", self.connections), ("in-flight", self.in_flight), ("batch", self.batch)];
         let said = said.iter().filter_map(|(name, value)| value.map(|value| format!("{name}={value}")));
         let said = said.collect::<Vec<_>>().join("&");
@@ -97,6 +104,7 @@ impl FromStr for Target {
             "quota" => Protocol::Quota,
             "stream" => Protocol::Stream,
             "ratelimit" => Protocol::RateLimit,
+            "review" => Protocol::Review,
             other => return Err(format!("nothing speaks \"{other}\" here: {EXAMPLE}")),
         };
         let tls = match scheme {
@@ -104,10 +112,19 @@ impl FromStr for Target {
             "https" => true,
             other => return Err(format!("\"{other}\" is neither http nor https: {EXAMPLE}")),
         };
-        let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (host, port) = host_and_port(authority.trim_end_matches('/'))
-            .ok_or_else(|| format!("\"{authority}\" is no host and port: {EXAMPLE}"))?;
-        Self { tls, host, port, ..Self::new(protocol) }.asked(query)
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, path, port) = if protocol == Protocol::Review {
+            let (authority, path) = place.find('/').map_or((place, ""), |at| place.split_at(at));
+            (authority, if path.len() > 1 { path } else { REVIEW_PATH }, REVIEW_PORT)
+        } else {
+            (place.trim_end_matches('/'), "", PORT)
+        };
+        if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(format!("\"{path}\" is no path: {EXAMPLE}"));
+        }
+        let (host, port) =
+            host_and_port(authority, port).ok_or_else(|| format!("\"{authority}\" is no host and port: {EXAMPLE}"))?;
+        Self { tls, host, port, path: path.to_owned(), ..Self::new(protocol) }.asked(query)
     }
 }
 
@@ -136,15 +153,16 @@ impl Target {
     }
 }
 
-fn host_and_port(authority: &str) -> Option<(String, u16)> {
+/// A host, and its port or the one that it has where none is said.
+fn host_and_port(authority: &str, or: u16) -> Option<(String, u16)> {
     if let Some(bracketed) = authority.strip_prefix('[') {
         let (host, rest) = bracketed.split_once(']')?;
-        let port = rest.strip_prefix(':').map_or(Some(PORT), |port| port.parse().ok())?;
+        let port = rest.strip_prefix(':').map_or(Some(or), |port| port.parse().ok())?;
         return Some((host.to_owned(), port));
     }
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) => (host, port.parse().ok()?),
-        None => (authority, PORT),
+        None => (authority, or),
     };
     (!host.is_empty() && !host.contains(['/', ':'])).then(|| (host.to_owned(), port))
 }
@@ -160,6 +178,7 @@ mod tests {
             "https://[::1]:443",
             "stream+http://host:1?connections=2&in-flight=1024&batch=64",
             "ratelimit+http://host:8081",
+            "review+https://host:443/validate/pods?in-flight=9",
             "embedded",
             "embedded?batch=64",
             "embedded:some/server.yaml?connections=2",
@@ -168,6 +187,11 @@ mod tests {
         }
         let target: Target = "quota+http://host/".parse().expect("a target");
         assert_eq!((target.protocol, target.port, target.host.as_str()), (Protocol::Quota, 7070, "host"));
+        let target: Target = "review+https://host".parse().expect("a target");
+        assert_eq!(
+            (target.port, target.path.as_str(), target.url().as_str()),
+            (7443, "/validate", "https://host:7443")
+        );
     }
 
     #[test]

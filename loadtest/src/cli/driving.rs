@@ -1,7 +1,6 @@
 //! How a target is driven: the words that several verbs share, and what is made of them.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 
@@ -80,7 +79,7 @@ pub(super) struct Driving {
 }
 
 /// What is done instead of what a scenario mixes.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Call {
     /// Checks alone
     Check,
@@ -88,6 +87,8 @@ enum Call {
     Acquire,
     /// Renewals of the scenario's population
     Renew,
+    /// Reviews of pods, of a webhook
+    Review,
 }
 
 /// When operations begin, where that does not hang on answers.
@@ -149,7 +150,7 @@ impl Driving {
             Some(_) if !scenario.jobs.is_empty() => {
                 return Err(Fault::Usage("a trace says what is done: --call may not stand beside it".to_owned()));
             }
-            Some(Call::Check) => scenario.mix = [1.0, 0.0, 0.0],
+            Some(Call::Check | Call::Review) => scenario.mix = [1.0, 0.0, 0.0],
             Some(Call::Acquire) => scenario.mix = [0.0, 1.0, 0.0],
             Some(Call::Renew) if scenario.population == 0 => {
                 return Err(Fault::Usage("there is nothing to renew: the scenario has no population".to_owned()));
@@ -159,18 +160,44 @@ impl Driving {
         Ok(scenario)
     }
 
+    /// Refuses what a target cannot be asked.
+    fn fits(&self, target: &Target, scenario: &Scenario) -> Result<(), Fault> {
+        let reviews = target.protocol == Protocol::Review;
+        if self.call == Some(Call::Review) && !reviews {
+            return Err(Fault::Usage(format!(
+                "{target} reviews nothing: --call review is for a webhook, such as review+https://127.0.0.1:7443/validate"
+            )));
+        }
+        let [_, _, renew] = scenario.mix;
+        let takes = matches!(self.call, Some(Call::Acquire | Call::Renew)) || scenario.population > 0 || renew > 0.0;
+        if self.watchers > 0 && !matches!(target.protocol, Protocol::Quota | Protocol::Stream) {
+            return Err(Fault::Usage(format!(
+                "{target} has nothing to watch: --watchers are for http://HOST:PORT and stream+http://HOST:PORT"
+            )));
+        }
+        if reviews && takes {
+            return Err(Fault::Usage(format!(
+                "{target} can be asked whether a pod may start and nothing else, so nothing is held, renewed or released there: \
+                 use --call review, and a scenario without a population"
+            )));
+        }
+        Ok(())
+    }
+
     /// Gets a target ready; all of it may last for `lasts_s`.
     pub(super) fn begin(&self, target: &Target, lasts_s: f64, stop: &Stop) -> Result<Driven, Fault> {
         let scenario = self.scenario()?;
+        self.fits(target, &scenario)?;
         let load = self.load(target)?;
         let mut dial = self.credentials.dial(target, self.patience)?;
         dial.calls_max = self.calls_per_connection.unwrap_or(u32::MAX);
         let alone = target.protocol == Protocol::Embedded && target.file().is_none();
         // Nobody else is in an engine that has nothing but what is set up here.
-        let makes = alone || self.setup && target.protocol != Protocol::RateLimit;
+        let is_set_up = !matches!(target.protocol, Protocol::RateLimit | Protocol::Review);
+        let makes = alone || self.setup && is_set_up;
         guard(&scenario, makes, self.yes_production || alone)?;
         let seen = if target.protocol == Protocol::Embedded {
-            let embedded = self.open(target)?;
+            let embedded = Embedded::open(&target.url(), target.file())?;
             dial.embedded = Some(embedded.clone());
             Seen::Embedded(embedded)
         } else {
@@ -218,14 +245,6 @@ impl Driving {
             [self.connections, self.in_flight, self.batch].map(|said| said.map(|number| number as usize));
         let asked = LoadAsked { connections, in_flight, batch, generators: self.threads as usize };
         Load::of(asked, target).map_err(Fault::Usage)
-    }
-
-    /// Opens an engine of our own.
-    fn open(&self, target: &Target) -> Result<Arc<Embedded>, Fault> {
-        if self.watchers > 0 {
-            return Err(Fault::Usage(format!("{} has no wire to watch it by: leave --watchers out", target.url())));
-        }
-        Embedded::open(&target.url(), target.file())
     }
 
     /// How long so many repetitions last at most, in seconds.

@@ -14,8 +14,9 @@ use crate::target::Target;
 /// One target, driven.
 #[derive(Args, Debug)]
 pub(super) struct Run {
-    /// What is driven: http://HOST:PORT, stream+http://HOST:PORT?batch=64, ratelimit+http://HOST:PORT, or embedded, the engine
-    /// as a library in this process; embedded:FILE has a server's configuration
+    /// What is driven: http://HOST:PORT, stream+http://HOST:PORT?batch=64, ratelimit+http://HOST:PORT,
+    /// review+https://HOST:PORT/PATH, a webhook, or embedded, the engine as a library in this process; embedded:FILE has a
+    /// server's configuration
     target: Target,
     #[command(flatten)]
     driving: Driving,

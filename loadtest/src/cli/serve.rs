@@ -14,7 +14,7 @@ pub(super) struct Yardstick {
     /// Threads, each with a runtime and a listener of its own; 0: one for each core
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1024))]
     threads: u32,
-    /// How it is built
+    /// How it is built; on h2 it is a webhook too, and allows every pod that it reviews
     #[arg(long, value_enum, default_value_t = Built::H2)]
     built: Built,
 }

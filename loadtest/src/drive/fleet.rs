@@ -20,6 +20,7 @@ use crate::codes;
 use crate::embedded::{Embedded, Requests};
 use crate::fault::Fault;
 use crate::process::{Usage, usage};
+use crate::review;
 use crate::scenario::Scenario;
 use crate::schedule::Pace;
 use crate::tally::Tally;
@@ -31,6 +32,8 @@ use crate::wire::message::{Field, Fields, bytes};
 const HEAD_START_NS: u64 = 5_000_000;
 /// How often a server's memory and handles are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// The id of a request that is made before any other.
+const NOBODY: [u8; ID_BYTES] = [b'0'; ID_BYTES];
 /// How much longer than a run its leases live, where it is killed and releases nothing.
 const TTL_EXTRA_S: u64 = 600;
 
@@ -153,7 +156,7 @@ impl Fleet {
             lines.push(line);
         }
         if let (Some(embedded), Some(requests)) = (&plan.dial.embedded, &requests) {
-            embedded.try_one(requests.request(asker(&plan.scenario), 0, &[b'0'; ID_BYTES]))?;
+            embedded.try_one(requests.request(asker(&plan.scenario), 0, &NOBODY))?;
         }
         let shared = Arc::new(Shared {
             checker: Checker::new(&plan.scenario),
@@ -294,7 +297,7 @@ impl Fleet {
     fn give_back(&self) -> Result<Leftover, Fault> {
         let leases = match (&self.plan.dial.embedded, self.plan.dial.target.protocol) {
             (Some(embedded), _) => embedded.give_back(&self.mark.holder)?,
-            (None, Protocol::RateLimit) => 0,
+            (None, Protocol::RateLimit | Protocol::Review) => 0,
             (None, Protocol::Quota | Protocol::Stream | Protocol::Embedded) => self.give_back_by_calls()?,
         };
         if leases > 0 {
@@ -400,13 +403,22 @@ fn try_one(link: &mut Link, plan: &Plan, calls: &Calls) -> Result<(), Fault> {
     let target = &plan.dial.target;
     let (kind, path) = match target.protocol {
         Protocol::RateLimit => (Kind::RateLimit, RATE_LIMIT),
+        Protocol::Review => (Kind::Review, &*target.path),
         Protocol::Quota | Protocol::Stream | Protocol::Embedded => (Kind::Check, CHECK),
     };
-    let about = About::Request { tenant: asker(&plan.scenario), shape: 0, id: None };
+    let id = (kind == Kind::Review).then_some(&NOBODY);
+    let about = About::Request { tenant: asker(&plan.scenario), shape: 0, id };
     let asked = link.ask(path, Instant::now() + plan.dial.patience, |out| calls.write(kind, about, out));
     let url = target.url();
     let asked = asked.map_err(|lost| Fault::Failed(format!("{url} {lost} when it is asked one thing")))?;
     match asked.end {
+        Some(End::Status(0, _)) if kind == Kind::Review => {
+            let read = review::read(&asked.message, &NOBODY).map(drop);
+            read.map_err(|(_, said)| Fault::Failed(format!("{url}{path} reviews nothing: {said}")))
+        }
+        Some(End::Http(status @ (404 | 405), _)) => Err(Fault::Failed(format!(
+            "{url} has nothing at {path} that reviews (status {status} of HTTP): write the webhook's own path after the port"
+        ))),
         Some(End::Status(0, _)) if read(kind, &asked.message) != Said::Garbled => Ok(()),
         Some(End::Status(0, _)) => {
             Err(Fault::Failed(format!("{url} answers {path}, but nothing that can be understood")))

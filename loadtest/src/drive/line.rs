@@ -53,7 +53,7 @@ impl Line {
         match self {
             Self::Wire(link) => match work.protocol() {
                 Protocol::Stream => issue_message(link, work, batch, now),
-                Protocol::Quota | Protocol::RateLimit | Protocol::Embedded => {
+                Protocol::Quota | Protocol::RateLimit | Protocol::Review | Protocol::Embedded => {
                     let Some(token) = work.next(now) else { return false };
                     link.call(work.kind(token), token, |out| work.write(token, out));
                     true

@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::calls::{Kind, STREAM};
 use crate::embedded::Embedded;
 use crate::target::{Protocol, Target};
-use crate::wire::hpack::Encoder;
+use crate::wire::hpack::{Content, Encoder};
 use crate::wire::http2::{Answers, Broken, End, Http2};
 use crate::wire::socket::Socket;
 
@@ -64,9 +64,12 @@ impl Link {
         let url = target.url();
         let socket = Socket::connect(&target.host, target.port, tls.as_ref(), *patience)
             .map_err(|error| unreachable(&url, &error, *patience))?;
-        let mut encoder = Encoder::new(target.tls, &target.authority(), authorization.as_deref());
-        let paths = std::array::from_fn(|at| encoder.path(Kind::ALL.get(at).map_or(STREAM, |kind| kind.path())));
-        let http2 = Http2::new(encoder);
+        let content = if target.protocol == Protocol::Review { Content::Json } else { Content::Grpc };
+        let mut encoder = Encoder::new(target.tls, &target.authority(), authorization.as_deref(), content);
+        let paths = std::array::from_fn(|at| {
+            encoder.path(Kind::ALL.get(at).map_or(STREAM, |kind| kind.path().unwrap_or(&target.path)))
+        });
+        let http2 = Http2::new(encoder, content);
         let mut link = Self {
             socket,
             http2,
@@ -82,15 +85,19 @@ impl Link {
         link.wait_until(Instant::now() + *patience, &mut Deaf, |link, _| link.http2.is_agreed()).map_err(|why| {
             match why {
                 Lost::Silent => format!(
-                    "{url} takes connections, but has said nothing in {} s: is it a gRPC server, and is it alive?",
-                    patience.as_secs_f64()
+                    "{url} takes connections, but has said nothing in {} s: is it {}, and is it alive?",
+                    patience.as_secs_f64(),
+                    expected(target)
                 ),
                 Lost::Closed => {
-                    format!("{url} closes connections before it has said anything in HTTP/2: is it a gRPC server?")
+                    format!(
+                        "{url} closes connections before it has said anything in HTTP/2: is it {}?",
+                        expected(target)
+                    )
                 }
                 Lost::Io(error) => unreachable(&url, &error, *patience),
                 Lost::Broken(broken) => {
-                    format!("{url} {broken}: is it a gRPC server, and is {} right?", scheme(target))
+                    format!("{url} {broken}: is it {}, and is {} right?", expected(target), scheme(target))
                 }
             }
         })?;
@@ -278,6 +285,14 @@ fn plain(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
+/// What a target should be.
+fn expected(target: &Target) -> &'static str {
+    match target.protocol {
+        Protocol::Review => "a webhook that speaks HTTP/2",
+        Protocol::Quota | Protocol::Stream | Protocol::RateLimit | Protocol::Embedded => "a gRPC server",
+    }
+}
+
 fn scheme(target: &Target) -> &'static str {
     if target.tls { "https" } else { "http" }
 }
@@ -312,7 +327,7 @@ impl Load {
     pub(crate) fn of(asked: LoadAsked, target: &Target) -> Result<Self, String> {
         let batches = match target.protocol {
             Protocol::Stream | Protocol::Embedded => true,
-            Protocol::Quota | Protocol::RateLimit => false,
+            Protocol::Quota | Protocol::RateLimit | Protocol::Review => false,
         };
         let batch = if batches { target.batch.or(asked.batch).unwrap_or(1) } else { 1 };
         let embedded = target.protocol == Protocol::Embedded;

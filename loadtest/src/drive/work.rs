@@ -13,6 +13,7 @@ use crate::checker::Checker;
 use crate::codes;
 use crate::embedded::{Requests, answered};
 use crate::leases::Leases;
+use crate::review;
 use crate::scenario::{Draft, Drafts, Drawn, FOREVER, Scenario};
 use crate::schedule::{Pace, Schedule};
 use crate::tally::{Outcome, Tally};
@@ -243,6 +244,7 @@ impl Work {
         let (draft, intended) = self.draw(now)?;
         let kind = match draft.kind {
             _ if self.shared.protocol == Protocol::RateLimit => Kind::RateLimit,
+            _ if self.shared.protocol == Protocol::Review => Kind::Review,
             Drawn::Check => Kind::Check,
             Drawn::Acquire => Kind::Acquire,
             Drawn::Renew => Kind::Renew,
@@ -367,7 +369,9 @@ impl Work {
     fn about<'a>(&'a self, asked: &Asked, id: &'a [u8; ID_BYTES]) -> About<'a> {
         match asked.kind {
             Kind::Release | Kind::Renew => About::Lease(&self.leases.get(asked.lease).id),
-            Kind::Acquire => About::Request { tenant: asked.tenant, shape: asked.shape, id: Some(id) },
+            Kind::Acquire | Kind::Review => {
+                About::Request { tenant: asked.tenant, shape: asked.shape, id: Some(id) }
+            }
             Kind::Check | Kind::RateLimit => About::Request { tenant: asked.tenant, shape: asked.shape, id: None },
         }
     }
@@ -448,7 +452,7 @@ impl Work {
                 self.leases.drop(asked.lease);
             }
             Kind::Renew => self.leases.renewed(asked.lease, now),
-            Kind::Check | Kind::Acquire | Kind::RateLimit => {}
+            Kind::Check | Kind::Acquire | Kind::RateLimit | Kind::Review => {}
         }
     }
 
@@ -481,9 +485,20 @@ impl Work {
                     self.lose(token, "reset", format!("the server reset calls (code {code} of HTTP/2)"), now)
                 }
                 End::NotGrpc(what) => self.lose(token, "not gRPC", what, now),
+                End::Http(status, said) => self.lose(token, http_error(status), format!("{status} {said}"), now),
             }
         }
         self.release(token);
+    }
+
+    /// A review was answered.
+    fn reviewed(&mut self, token: u32, body: &[u8], now: u64) {
+        let id = self.id(self.asked[token as usize].tag);
+        match review::read(body, &id) {
+            Ok(true) => self.settle(token, Said::Allow(b""), now),
+            Ok(false) => self.settle(token, Said::Deny(0), now),
+            Err((what, said)) => self.lose(token, what, said, now),
+        }
     }
 
     /// An operation will never be answered.
@@ -496,6 +511,15 @@ impl Work {
 
     fn release(&mut self, token: u32) {
         self.free.push(token);
+    }
+}
+
+/// A kind of error, of a status of HTTP.
+fn http_error(status: u16) -> &'static str {
+    match status / 100 {
+        4 => "HTTP 4xx",
+        5 => "HTTP 5xx",
+        _ => "HTTP",
     }
 }
 
@@ -512,6 +536,9 @@ impl Answers for Heard<'_> {
     fn message(&mut self, token: u32, message: &[u8]) {
         if token != STREAM_TOKEN {
             let kind = self.work.kind(token);
+            if kind == Kind::Review {
+                return self.work.reviewed(token, message, self.now);
+            }
             return self.work.settle(token, read(kind, message), self.now);
         }
         for (tag, said) in read_results(message) {

@@ -379,6 +379,8 @@ pub(super) fn said(end: &End) -> String {
         End::Status(code, text) => format!("{}, {text}", crate::codes::name(*code)),
         End::Reset(code) => format!("it reset the call (code {code} of HTTP/2)"),
         End::NotGrpc(what) => format!("it does not speak gRPC there ({what})"),
+        End::Http(status, text) if text.is_empty() => format!("it answered with status {status} of HTTP"),
+        End::Http(status, text) => format!("it answered with status {status} of HTTP, {text}"),
     }
 }
 

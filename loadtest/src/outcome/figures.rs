@@ -253,8 +253,9 @@ fn decisions(tallies: &[Tally]) -> BTreeMap<String, u64> {
             ("over-limit", tally.over_limit),
         ];
         let denied = tally.denied.iter().enumerate().map(|(reason, count)| {
-            let word = Reason::try_from(reason as i32).map_or("unspecified", Reason::word);
-            (format!("deny: {word}"), *count)
+            // A webhook gives no reason that programs read.
+            let word = Reason::try_from(reason as i32).ok().filter(|reason| *reason != Reason::Unspecified);
+            (word.map_or_else(|| "deny".to_owned(), |reason| format!("deny: {}", reason.word())), *count)
         });
         plain.map(|(what, count)| (what.to_owned(), count)).into_iter().chain(denied).collect::<Vec<_>>()
     });

@@ -199,6 +199,15 @@ pub(crate) struct Encoder {
     keeps: bool,
 }
 
+/// What requests carry, and are answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Messages of gRPC.
+    Grpc,
+    /// One body of JSON.
+    Json,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kept {
     Common(usize),
@@ -206,11 +215,15 @@ enum Kept {
 }
 
 impl Encoder {
-    pub(crate) fn new(tls: bool, authority: &str, authorization: Option<&str>) -> Self {
+    pub(crate) fn new(tls: bool, authority: &str, authorization: Option<&str>, content: Content) -> Self {
+        let (name, value, kind) = match content {
+            Content::Grpc => ("te", "trailers", "application/grpc"),
+            Content::Json => ("accept", "application/json", "application/json"),
+        };
         let mut common = vec![
             (":authority", authority.to_owned()),
-            ("te", "trailers".to_owned()),
-            ("content-type", "application/grpc".to_owned()),
+            (name, value.to_owned()),
+            ("content-type", kind.to_owned()),
             ("user-agent", concat!("headgate-loadtest/", env!("CARGO_PKG_VERSION")).to_owned()),
         ];
         common.extend(authorization.map(|value| ("authorization", value.to_owned())));
@@ -326,7 +339,7 @@ const STATIC: [(&str, &str); 61] = [
 
 #[cfg(test)]
 mod tests {
-    use super::{Decoder, Encoder, Malformed, Meaning};
+    use super::{Content, Decoder, Encoder, Malformed, Meaning};
 
     fn block(fields: &[(&str, &str)]) -> Vec<u8> {
         let mut block = Vec::new();
@@ -367,7 +380,7 @@ mod tests {
 
     #[test]
     fn headers_are_said_in_full_once_and_by_their_places_after() {
-        let mut encoder = Encoder::new(false, "host:1", Some("Bearer x"));
+        let mut encoder = Encoder::new(false, "host:1", Some("Bearer x"), Content::Grpc);
         encoder.peer_table(4096);
         let (first, second) = (encoder.path("/a/B"), encoder.path("/a/C"));
         let mut decoder = Decoder::new();
@@ -386,7 +399,7 @@ mod tests {
 
     #[test]
     fn a_server_without_a_table_is_told_everything_every_time() {
-        let mut encoder = Encoder::new(true, "host:1", None);
+        let mut encoder = Encoder::new(true, "host:1", None, Content::Grpc);
         encoder.peer_table(0);
         let path = encoder.path("/a/B");
         let (mut first, mut second) = (Vec::new(), Vec::new());

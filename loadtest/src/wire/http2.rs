@@ -1,11 +1,11 @@
-//! One client connection of HTTP/2 (RFC 9113) for gRPC, without I/O: bytes in, answers out, and bytes to be written.
+//! One client connection of HTTP/2 (RFC 9113) for gRPC, and for bodies of JSON, without I/O: bytes in, answers out, and bytes to be written.
 //!
 //! It is our own because a client that measures must cost less than what it measures. A request is two frames written into
 //! one buffer, an answer is handed on where it lies in the bytes that came, and nothing is spawned, locked or woken between.
 
 use std::collections::VecDeque;
 
-use super::hpack::{Decoder, Encoder, Meaning};
+use super::hpack::{Content, Decoder, Encoder, Meaning};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEADER_BYTES: usize = 9;
@@ -20,6 +20,10 @@ const WINDOW_BYTES_DEFAULT: u32 = 65_535;
 const WINDOW_STEP_BYTES: u32 = 1 << 24;
 /// Bytes of one answer: where a million leases are given back at once, each is named.
 const MESSAGE_BYTES_MAX: usize = 128 << 20;
+/// Bytes of one body: as an API server takes of a webhook's answer, and some.
+const BODY_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a body that says what is wrong, as far as they are told.
+const SAID_BYTES_MAX: usize = 200;
 /// The last stream that a connection may open.
 const STREAM_MAX: u32 = i32::MAX as u32;
 
@@ -62,6 +66,8 @@ pub(crate) enum End {
     Reset(u32),
     /// It answered in HTTP, but not in gRPC.
     NotGrpc(String),
+    /// It answered a body with this status of HTTP, and what it said of it.
+    Http(u16, String),
 }
 
 /// Who is told of answers. A token is what the caller gave when it opened a stream.
@@ -92,6 +98,8 @@ struct Stream {
     open: bool,
     /// Whether its first headers have come.
     answered: bool,
+    /// The status of HTTP that was answered; 0: none yet.
+    http: u16,
 }
 
 /// Bytes of a stream that wait until the server takes them.
@@ -109,6 +117,7 @@ pub(crate) struct Http2 {
     /// What is to be written.
     pub(crate) out: Vec<u8>,
     input: Vec<u8>,
+    content: Content,
     decoder: Decoder,
     encoder: Encoder,
     /// The streams since the oldest that is open, in the order of their numbers.
@@ -128,7 +137,7 @@ pub(crate) struct Http2 {
 
 impl Http2 {
     /// Begins a connection: says who we are.
-    pub(crate) fn new(encoder: Encoder) -> Self {
+    pub(crate) fn new(encoder: Encoder, content: Content) -> Self {
         let mut out = PREFACE.to_vec();
         frame(&mut out, SETTINGS, 0, 0, 12);
         for (setting, value) in [(2_u16, 0_u32), (4, WINDOW_BYTES)] {
@@ -139,6 +148,7 @@ impl Http2 {
         Self {
             out,
             input: Vec::new(),
+            content,
             decoder: Decoder::new(),
             encoder,
             streams: VecDeque::new(),
@@ -192,7 +202,15 @@ impl Http2 {
         self.next += 2;
         self.open += 1;
         let window = self.peer.map_or(i64::from(WINDOW_BYTES_DEFAULT), |peer| peer.window);
-        self.streams.push_back(Stream { token, partial: Vec::new(), window, taken: 0, open: true, answered: false });
+        self.streams.push_back(Stream {
+            token,
+            partial: Vec::new(),
+            window,
+            taken: 0,
+            open: true,
+            answered: false,
+            http: 0,
+        });
         let at = self.out.len();
         frame(&mut self.out, HEADERS, END_HEADERS, stream, 0);
         self.encoder.write(path, &mut self.out);
@@ -204,10 +222,15 @@ impl Http2 {
     pub(crate) fn message(&mut self, stream: u32, last: bool, write: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
-        bytes.extend_from_slice(&[0; PREFIX_BYTES]);
-        write(&mut bytes);
-        let length = (bytes.len() - PREFIX_BYTES) as u32;
-        bytes[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
+        match self.content {
+            Content::Json => write(&mut bytes),
+            Content::Grpc => {
+                bytes.extend_from_slice(&[0; PREFIX_BYTES]);
+                write(&mut bytes);
+                let length = (bytes.len() - PREFIX_BYTES) as u32;
+                bytes[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
+            }
+        }
         let sent = if self.held.is_empty() { self.send(stream, &bytes, last) } else { 0 };
         if sent < bytes.len() {
             self.held.push_back(Held { stream, bytes, from: sent, last });
@@ -404,6 +427,16 @@ impl Http2 {
             window_update(&mut self.out, stream, state.taken);
             state.taken = 0;
         }
+        if self.content == Content::Json {
+            if state.partial.len() + bytes.len() > BODY_BYTES_MAX {
+                return Err(Broken::Rules("a body is longer than 4 MiB"));
+            }
+            state.partial.extend_from_slice(bytes);
+            if flags & END_STREAM != 0 {
+                self.end_body(stream, answers);
+            }
+            return Ok(());
+        }
         if state.partial.is_empty() {
             let used = messages(bytes, state.token, answers)?;
             state.partial.extend_from_slice(&bytes[used..]);
@@ -421,7 +454,16 @@ impl Http2 {
 
     fn headers(&mut self, stream: u32, flags: u8, block: &[u8], answers: &mut impl Answers) -> Result<(), Broken> {
         let meaning = self.decoder.decode(block).map_err(|_| Broken::Rules("its headers cannot be read"))?;
+        let content = self.content;
         let Some(state) = self.stream(stream) else { return Ok(()) };
+        if content == Content::Json {
+            // Of several heads the last counts: those before it only announce it.
+            state.http = meaning.http.unwrap_or(state.http);
+            if flags & END_STREAM != 0 {
+                self.end_body(stream, answers);
+            }
+            return Ok(());
+        }
         let first = !std::mem::replace(&mut state.answered, true);
         // What is no gRPC may go on for long; nothing of it is of interest.
         let foreign = meaning.content.is_some() || meaning.http.is_some_and(|http| http != 200);
@@ -429,6 +471,18 @@ impl Http2 {
             self.end(stream, end_of(meaning), answers);
         }
         Ok(())
+    }
+
+    /// A body has come whole.
+    fn end_body(&mut self, stream: u32, answers: &mut impl Answers) {
+        let Some(state) = self.stream(stream) else { return };
+        let (token, status, body) = (state.token, state.http, std::mem::take(&mut state.partial));
+        if status == 200 {
+            answers.message(token, &body);
+            return self.end(stream, End::Status(0, String::new()), answers);
+        }
+        let said = String::from_utf8_lossy(&body[..body.len().min(SAID_BYTES_MAX)]).trim().escape_debug().collect();
+        self.end(stream, End::Http(status, said), answers);
     }
 
     fn stream(&mut self, stream: u32) -> Option<&mut Stream> {
@@ -523,7 +577,7 @@ fn shown(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Answers, Broken, End, Http2, frame};
-    use crate::wire::hpack::Encoder;
+    use crate::wire::hpack::{Content, Encoder};
 
     #[derive(Default)]
     struct Heard(Vec<String>);
@@ -539,9 +593,13 @@ mod tests {
     }
 
     fn agreed(settings: &[(u16, u32)]) -> (Http2, usize) {
-        let mut encoder = Encoder::new(false, "host:1", None);
+        agreed_on(Content::Grpc, settings)
+    }
+
+    fn agreed_on(content: Content, settings: &[(u16, u32)]) -> (Http2, usize) {
+        let mut encoder = Encoder::new(false, "host:1", None, content);
         let path = encoder.path("/a/B");
-        let mut http2 = Http2::new(encoder);
+        let mut http2 = Http2::new(encoder, content);
         let mut bytes = Vec::new();
         frame(&mut bytes, 4, 0, 0, settings.len() * 6);
         for (setting, value) in settings {
@@ -614,9 +672,36 @@ mod tests {
         assert_eq!(http2.out[4], 1, "the last of it ends the stream");
     }
 
+    fn body(stream: u32, status: &str, parts: &[&[u8]]) -> Vec<u8> {
+        // The status by its name in the table that all begin with, and its value in full.
+        let block = [&[8, status.len() as u8][..], status.as_bytes()].concat();
+        let mut bytes = Vec::new();
+        frame(&mut bytes, 1, 4, stream, block.len());
+        bytes.extend_from_slice(&block);
+        for (at, part) in parts.iter().enumerate() {
+            frame(&mut bytes, 0, u8::from(at + 1 == parts.len()), stream, part.len());
+            bytes.extend_from_slice(part);
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_body_is_handed_on_when_it_is_whole_and_has_no_prefix() {
+        let (mut http2, path) = agreed_on(Content::Json, &[]);
+        let stream = http2.call(path, 3, true, |out| out.extend_from_slice(b"{}"));
+        assert!(http2.out.ends_with(b"\0\0\x02\0\x01\0\0\0\x01{}"), "{:?}", http2.out);
+        let other = http2.call(path, 4, true, |_| {});
+        let mut heard = Heard::default();
+        let bytes = [body(stream, "200", &[b"{\"a\"", b":1}"]), body(other, "503", &[b"not now\n"])].concat();
+        for byte in bytes {
+            http2.receive(&[byte], &mut heard).expect("taken");
+        }
+        assert_eq!(heard.0, ["3: {\"a\":1}", "3 ended: Status(0, \"\")", "4 ended: Http(503, \"not now\")"]);
+    }
+
     #[test]
     fn another_protocol_is_named() {
-        let mut http2 = Http2::new(Encoder::new(false, "host:1", None));
+        let mut http2 = Http2::new(Encoder::new(false, "host:1", None, Content::Grpc), Content::Grpc);
         let refused = http2.receive(b"HTTP/1.1 400 Bad Request\r\n\r\n", &mut Heard::default());
         assert_eq!(refused, Err(Broken::NotHttp2("\"HTTP/1.1 400 Bad Request\"".to_owned())));
     }

@@ -5,6 +5,7 @@
 //! out to them in turn, as the kernel may put all of few on one: that is the least that a call costs. And as services are
 //! ordinarily written.
 
+mod review;
 mod tonic;
 
 use std::io;
@@ -142,6 +143,9 @@ async fn connection(stream: tokio::net::TcpStream) -> Result<(), h2::Error> {
 
 async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) -> Result<(), h2::Error> {
     let (head, mut body) = request.into_parts();
+    if head.headers.get("content-type").is_some_and(|kind| kind == "application/json") {
+        return review::answer(body, respond).await;
+    }
     let mut response = Response::new(());
     response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
     let path = head.uri.path();

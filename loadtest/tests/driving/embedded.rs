@@ -106,7 +106,7 @@ fn what_it_cannot_do_is_said() {
     std::fs::write(&path, "store: {kind: cloud}\n").expect("written");
     let bad = format!("embedded:{}", path.display());
     for (target, more, code, expected) in [
-        ("embedded", &["--watchers", "1"][..], 2, "embedded has no wire to watch it by"),
+        ("embedded", &["--watchers", "1"][..], 2, "embedded has nothing to watch"),
         ("embedded:nowhere.yaml", &[], 2, "nowhere.yaml: the file cannot be read"),
         (bad.as_str(), &[], 2, "bad.yaml:1:"),
         ("embedded?size=1", &[], 2, "may not stand in a target"),

@@ -6,4 +6,5 @@ mod harness;
 mod headgate;
 mod liar;
 mod results;
+mod reviews;
 mod strangers;
