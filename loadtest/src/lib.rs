@@ -18,6 +18,7 @@ mod codes;
 mod drive;
 mod embedded;
 mod fault;
+mod handles;
 mod interrupt;
 mod kueue;
 mod leases;

@@ -13,8 +13,8 @@ use crate::fault::Fault;
 use crate::scenario::{Amounts, Scenario, is_own};
 use crate::wire::http2::End;
 
-/// How long one change of the configuration may take.
-const CHANGE_MAX: Duration = Duration::from_secs(60);
+/// How long a change of the configuration may take for each tenant that it is about, beside the ordinary patience.
+const CHANGE_OF_TENANT: Duration = Duration::from_millis(1);
 const WHY: &str = "a load test";
 
 /// What was made, to be removed again.
@@ -22,8 +22,9 @@ const WHY: &str = "a load test";
 pub(crate) struct Setup {
     dial: Dial,
     pool: String,
-    /// The highest of the tenants.
+    /// The highest of the tenants, and how many there are.
     roots: Vec<String>,
+    tenants: usize,
 }
 
 impl Setup {
@@ -33,8 +34,10 @@ impl Setup {
             Some(embedded) => embedded.set_up(scenario, WHY)?,
             None => apply(dial, scenario)?,
         }
-        let roots = scenario.paths().into_iter().filter(|path| !path.contains('/')).map(str::to_owned).collect();
-        Ok(Self { dial: dial.clone(), pool: scenario.pool.name.clone(), roots })
+        let paths = scenario.paths();
+        let tenants = paths.len();
+        let roots = paths.into_iter().filter(|path| !path.contains('/')).map(str::to_owned).collect();
+        Ok(Self { dial: dial.clone(), pool: scenario.pool.name.clone(), roots, tenants })
     }
 
     /// Whether it is on the same server as another.
@@ -48,16 +51,16 @@ impl Setup {
 
     /// Removes them.
     pub(crate) fn remove(self) -> Result<(), Fault> {
-        let Self { dial, pool, roots } = self;
+        let Self { dial, pool, roots, tenants } = self;
         if let Some(embedded) = &dial.embedded {
             return embedded.remove(&roots, &pool, WHY);
         }
         for path in roots {
             let delete = v1::DeleteTenantRequest { path, reason: WHY.to_owned(), ..v1::DeleteTenantRequest::default() };
-            let _: v1::DeleteTenantResponse = ask(&dial, "DeleteTenant", &delete)?;
+            let _: v1::DeleteTenantResponse = ask(&dial, "DeleteTenant", tenants, &delete)?;
         }
         let delete = v1::DeletePoolRequest { name: pool, reason: WHY.to_owned(), ..v1::DeletePoolRequest::default() };
-        let _: v1::DeletePoolResponse = ask(&dial, "DeletePool", &delete)?;
+        let _: v1::DeletePoolResponse = ask(&dial, "DeletePool", tenants, &delete)?;
         Ok(())
     }
 }
@@ -70,7 +73,7 @@ fn apply(dial: &Dial, scenario: &Scenario) -> Result<(), Fault> {
         reason: WHY.to_owned(),
         ..v1::ApplyRequest::default()
     };
-    let _: v1::ApplyResponse = ask(dial, "Apply", &apply)?;
+    let _: v1::ApplyResponse = ask(dial, "Apply", apply.tenants.len(), &apply)?;
     Ok(())
 }
 
@@ -134,7 +137,8 @@ fn quantities(amounts: &Amounts) -> std::collections::BTreeMap<String, String> {
     amounts.iter().map(|(name, amount)| (name.clone(), format_amount(*amount, name))).collect()
 }
 
-fn ask<A: Message + Default>(dial: &Dial, call: &str, request: &impl Message) -> Result<A, Fault> {
+/// Makes a change that is about so many tenants.
+fn ask<A: Message + Default>(dial: &Dial, call: &str, tenants: usize, request: &impl Message) -> Result<A, Fault> {
     let url = dial.target.url();
     let mut link = Link::open(dial, 1).map_err(Fault::Failed)?;
     let path = format!("/headgate.v1.AdminService/{call}");
@@ -142,8 +146,9 @@ fn ask<A: Message + Default>(dial: &Dial, call: &str, request: &impl Message) ->
         // Writing to memory does not fail.
         let _ = request.encode(out);
     };
-    let asked = link.ask(&path, Instant::now() + CHANGE_MAX, write);
-    let asked = asked.map_err(|lost| Fault::Failed(format!("{url} {lost} when it is set up")))?;
+    let patience = dial.patience + CHANGE_OF_TENANT * u32::try_from(tenants).unwrap_or(u32::MAX);
+    let asked = link.ask(&path, Instant::now() + patience, write);
+    let asked = asked.map_err(|lost| Fault::Failed(lost.said(&url, "it is set up", patience)))?;
     match asked.end {
         Some(End::Status(0, _)) => A::decode(asked.message.as_slice())
             .map_err(|_| Fault::Failed(format!("{url} answers {call}, but nothing that can be understood"))),

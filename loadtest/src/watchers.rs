@@ -13,6 +13,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use serde::{Deserialize, Serialize};
 
 use crate::drive::link::{Dial, Link};
+use crate::drive::said;
 use crate::fault::Fault;
 use crate::outcome::figures::Latency;
 use crate::scenario::OWN;
@@ -50,6 +51,11 @@ pub(crate) struct Watchers {
 }
 
 impl Watchers {
+    /// The connections that so many take.
+    pub(crate) fn connections(count: usize) -> usize {
+        count.div_ceil(OF_CONNECTION)
+    }
+
     /// Starts so many, and waits until each has been told the present state.
     pub(crate) fn start(dial: &Dial, count: usize) -> Result<Self, Fault> {
         let url = dial.target.url();
@@ -74,7 +80,9 @@ impl Watchers {
                 Fault::Failed(format!("{url} {lost} while {count} watchers wait for the present state"))
             })?;
             if let Some(end) = &watching.end {
-                return Err(Fault::Failed(format!("{url} refuses a watcher: {end}")));
+                return Err(Fault::Failed(format!(
+                    "{url} does not take {count} watchers: {end}; if that is a limit of it, use fewer --watchers"
+                )));
             }
         }
         let refuse = |error: std::io::Error| Fault::Failed(format!("the system gives no thread: {error}"));
@@ -154,7 +162,7 @@ impl Answers for Watching {
 
     fn ended(&mut self, _: u32, end: End) {
         self.ended += 1;
-        self.end.get_or_insert_with(|| format!("{end:?}"));
+        self.end.get_or_insert_with(|| said(&end));
     }
 }
 

@@ -15,8 +15,18 @@ use crate::outcome::{Outcome, text};
 use crate::setup::Setup;
 use crate::target::Target;
 
+const HELP: &str = "\
+Both are measured in turn, as what else the machine does changes from minute to minute; who goes first changes too. A ratio \
+             is of A to B: of rates above 1, and of times below 1, A is better.
+
+Examples:
+  headgate-loadtest compare http://127.0.0.1:7070 http://127.0.0.1:7171 --setup --call check
+  headgate-loadtest compare embedded http://127.0.0.1:7070 --setup --assert 'ratio.server-cpu<0.5'
+  headgate-loadtest compare http://127.0.0.1:7070 ratelimit+http://127.0.0.1:8081 --setup --call check";
+
 /// Two targets in turn, pair by pair.
 #[derive(Args, Debug)]
+#[command(after_help = HELP)]
 pub(super) struct Compare {
     /// What is compared, as for run
     a: Target,

@@ -9,6 +9,7 @@ use crate::drive::fleet::{Fleet, Plan, Seen, Stop};
 use crate::drive::link::{Load, LoadAsked};
 use crate::embedded::Embedded;
 use crate::fault::Fault;
+use crate::handles;
 use crate::outcome::figures::Run;
 use crate::outcome::{Checked, Outcome, VERSION};
 use crate::scenario::{Scenario, span};
@@ -29,13 +30,14 @@ const DRIVEN: f64 = 0.98;
 /// How to drive.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Driving {
-    /// What is done, by whom and how often; without it, pairs of acquire and release
+    /// What is done, by whom and how often (deploy/examples/loadtest has some); without it, pairs of acquire and release by ten
+    /// tenants
     #[arg(long, value_name = "FILE")]
     scenario: Option<PathBuf>,
     /// Do only this, instead of what the scenario mixes
     #[arg(long, value_name = "KIND")]
     call: Option<Call>,
-    /// Another seed than the scenario's
+    /// Another seed than the scenario's: the same draws the same work
     #[arg(long)]
     seed: Option<u64>,
     /// Connections, or callers of an embedded engine [default: 4; embedded: one for each thread]
@@ -56,13 +58,13 @@ pub(super) struct Driving {
     /// How long to measure
     #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = seconds)]
     pub(super) duration: f64,
-    /// Watchers beside the load, each told of everything
+    /// Watchers beside the load, each told of everything that the load test does
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     watchers: u32,
     /// Whose CPU, memory and handles are read; found by its port where it is on this machine
     #[arg(long, value_name = "PID")]
     server_pid: Vec<u32>,
-    /// Make the scenario's pool and tenants on the server, and remove them after
+    /// Make the scenario's pool and tenants on the server, and remove them after; not of Envoy's service, nor of a webhook
     #[arg(long)]
     setup: bool,
     /// Write under tenants that are not the load test's own
@@ -189,6 +191,7 @@ impl Driving {
         let scenario = self.scenario()?;
         self.fits(target, &scenario)?;
         let load = self.load(target)?;
+        handles::allow(load.connections + Watchers::connections(self.watchers as usize))?;
         let mut dial = self.credentials.dial(target, self.patience)?;
         dial.calls_max = self.calls_per_connection.unwrap_or(u32::MAX);
         let alone = target.protocol == Protocol::Embedded && target.file().is_none();

@@ -17,15 +17,26 @@ use super::credentials::{Credentials, processes};
 use super::driving::seconds;
 use super::write::{Form, print, print_json};
 use crate::calls::CHECK;
+use crate::drive::unreachable::unreachable;
 use crate::fault::Fault;
+use crate::handles;
 use crate::outcome::figures::Latency;
 use crate::outcome::text::{count, time};
 use crate::process::usage;
 use crate::tally::histogram;
 use crate::target::{Protocol, Target};
 
+const HELP: &str = "\
+Each client connects, over TLS shakes hands anew, and makes one call; the times are from when all of them began. Clients and \
+             server share the machine's cores where they are on one: with TLS, a client has as much to do as the server.
+
+Examples:
+  headgate-loadtest herd http://127.0.0.1:7070 --connections 10000
+  headgate-loadtest herd https://127.0.0.1:7070 --ca ca.pem --cert me.pem --key me.key";
+
 /// Many clients that connect at once.
 #[derive(Args, Debug)]
+#[command(after_help = HELP)]
 pub(super) struct Herd {
     /// Where it listens: http://HOST:PORT or https://HOST:PORT
     target: Target,
@@ -77,6 +88,7 @@ struct Client {
     target: Target,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     authorization: Option<String>,
+    patience: Duration,
 }
 
 impl Herd {
@@ -86,6 +98,7 @@ impl Herd {
             return Err(Fault::Usage("a herd comes to http://HOST:PORT or https://HOST:PORT alone".to_owned()));
         }
         let client = Client::new(&target, &credentials, patience)?;
+        handles::allow(connections as usize)?;
         let pids = processes(&server_pid, &target);
         let refuse = |error: std::io::Error| Fault::Failed(format!("there is no runtime: {error}"));
         // Where hands are shaken, a client has as much to do as the server.
@@ -113,7 +126,7 @@ impl Herd {
         }
         match told.iter().find_map(|round| round.why.as_ref().map(|why| (round.failed, why))) {
             Some((failed, why)) => {
-                Err(Fault::Failed(format!("{}: {failed} of {connections} failed: {why}", target.url())))
+                Err(Fault::Failed(format!("{failed} of {connections} clients failed at {}: {why}", target.url())))
             }
             None => Ok(()),
         }
@@ -148,7 +161,8 @@ async fn round(client: &Client, connections: u32, patience: Duration) -> Round {
         herd.spawn(async move {
             let mut connected = None;
             let done = tokio::time::timeout(patience, client.come(began, &mut connected)).await;
-            let answered = done.unwrap_or_else(|_| Err("no answer came in time".to_owned()));
+            let late = || format!("no answer came within {} s", patience.as_secs_f64());
+            let answered = done.unwrap_or_else(|_| Err(late()));
             (connected, answered.map(|()| began.elapsed()))
         });
     }
@@ -183,22 +197,22 @@ impl Client {
                 Some((TlsConnector::from(Arc::new(config)), name))
             }
         };
-        Ok(Self { target: target.clone(), tls, authorization: dial.authorization })
+        Ok(Self { target: target.clone(), tls, authorization: dial.authorization, patience: dial.patience })
     }
 
     /// Connects, asks once, and hears what it is told.
     async fn come(&self, began: Instant, connected: &mut Option<Duration>) -> Result<(), String> {
-        let plain = |error: std::io::Error| format!("it cannot be reached: {error}").to_lowercase();
+        let refused = |error: std::io::Error| unreachable(&self.target, &error, self.patience);
         let place = (self.target.host.as_str(), self.target.port);
-        let stream = TcpStream::connect(place).await.map_err(plain)?;
-        stream.set_nodelay(true).map_err(plain)?;
+        let stream = TcpStream::connect(place).await.map_err(refused)?;
+        stream.set_nodelay(true).map_err(refused)?;
         match &self.tls {
             None => {
                 *connected = Some(began.elapsed());
                 self.ask(stream).await
             }
             Some((connector, name)) => {
-                let stream = connector.connect(name.clone(), stream).await.map_err(plain)?;
+                let stream = connector.connect(name.clone(), stream).await.map_err(refused)?;
                 *connected = Some(began.elapsed());
                 self.ask(stream).await
             }
@@ -207,7 +221,10 @@ impl Client {
 
     /// Asks once: any answer of gRPC is one.
     async fn ask(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<(), String> {
-        let said = |error: h2::Error| error.to_string();
+        let said = |error: h2::Error| match error.is_io() {
+            true => "it closed the connection before it answered".to_owned(),
+            false => format!("it does not speak HTTP/2 as it should ({error}): is it a gRPC server?"),
+        };
         let (mut client, connection) = h2::client::handshake(stream).await.map_err(said)?;
         let driving = tokio::spawn(connection);
         let mut request = Request::post(format!("{}{CHECK}", self.target.url()))

@@ -14,18 +14,25 @@ use crate::target::{Protocol, Target};
 /// How long the server may say nothing while what runners need is set up, in seconds.
 const PATIENCE_S: f64 = 10.0;
 
+const HELP: &str = "\
+It takes as long as the workloads run: minutes where --part is 1. A server of its own is best, as all that its cores do counts.
+
+Example:
+  headgate-loadtest kueue http://127.0.0.1:7070 --part 0.1";
+
 /// The workload of Kueue's own scheduler benchmark.
 #[derive(Args, Debug)]
+#[command(after_help = HELP)]
 pub(super) struct Kueue {
     /// Where it listens: http://HOST:PORT or https://HOST:PORT. Its pool and tenants are made there, and removed after
     target: Target,
-    /// Cohorts
+    /// Cohorts: tenants whose quota is shared by those under them
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     cohorts: u32,
-    /// Queues of each cohort
+    /// Queues of each cohort: tenants under it, of 500 workloads each
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=100))]
     queues: u32,
-    /// The part of each queue's workloads that is made
+    /// The part of each queue's workloads that is made, from 0.001 to 100
     #[arg(long, default_value_t = 1.0)]
     part: f64,
     /// Whose CPU and memory are read; found by its port where it is on this machine

@@ -9,8 +9,16 @@ use super::write::Writing;
 use crate::fault::Fault;
 use crate::outcome::{Outcome, merge};
 
+const HELP: &str = "\
+Rates are added, and histograms put together, so percentiles are of all operations.
+
+Example:
+  headgate-loadtest run http://server:7070 --rate 5000 --duration 60s -o json > one.json    # on each machine
+  headgate-loadtest merge one.json two.json --assert 'p99<5ms'";
+
 /// Outcomes as one.
 #[derive(Args, Debug)]
+#[command(after_help = HELP)]
 pub(super) struct Merge {
     /// What each wrote with -o json
     #[arg(required = true, value_name = "FILE.json")]

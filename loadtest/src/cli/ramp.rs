@@ -14,10 +14,17 @@ use crate::outcome::text::{count, time};
 use crate::schedule::{Arrivals, Pace};
 use crate::target::Target;
 
+const HELP: &str = "\
+Each rate is driven for --duration after --warm-up. It holds where its p99 does, everything was sent, and nothing failed.
+
+Example:
+  headgate-loadtest ramp http://127.0.0.1:7070 --setup --p99 1ms --duration 5s";
+
 /// The highest rate at which a latency still holds.
 #[derive(Args, Debug)]
+#[command(after_help = HELP)]
 pub(super) struct Ramp {
-    /// Where it listens, as for run
+    /// What is driven, as for run
     target: Target,
     /// The latency that 99 of 100 operations must hold
     #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = limit)]

@@ -11,8 +11,21 @@ use crate::fault::Fault;
 use crate::interrupt;
 use crate::target::Target;
 
+const HELP: &str = "\
+A TIME is 250ms, 10s or 5m; a RATE is a number of operations a second, as 5000 or 5_000. The exit status is 0, 1 where something \
+             failed or does not hold as asserted, and 2 where it was asked for in a way that cannot be.
+
+Examples:
+  headgate-loadtest run http://127.0.0.1:7070 --setup
+  headgate-loadtest run http://127.0.0.1:7070 --setup --rate 5000 --assert 'p99<5ms' --report page.html
+  headgate-loadtest run 'stream+http://127.0.0.1:7070?batch=256&in-flight=4096' --setup
+  headgate-loadtest run https://headgate.example:7070 --setup --ca ca.pem --token-file token --scenario crowd.yaml
+  headgate-loadtest run review+https://127.0.0.1:7443/validate --ca ca.pem --call review --rate 500
+  headgate-loadtest run 'embedded?batch=64' --call check";
+
 /// One target, driven.
 #[derive(Args, Debug)]
+#[command(after_help = HELP)]
 pub(super) struct Run {
     /// What is driven: http://HOST:PORT, stream+http://HOST:PORT?batch=64, ratelimit+http://HOST:PORT,
     /// review+https://HOST:PORT/PATH, a webhook, or embedded, the engine as a library in this process; embedded:FILE has a

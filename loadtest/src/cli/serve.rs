@@ -5,8 +5,17 @@ use clap::Args;
 use crate::fault::Fault;
 use crate::yardstick::{self, Built};
 
+const HELP: &str = "\
+It serves until it is ended. What it is set up with is taken, and forgotten, where it is built with tonic.
+
+Examples:
+  headgate-loadtest yardstick &
+  headgate-loadtest compare http://127.0.0.1:7070 http://127.0.0.1:7171 --setup --call check
+  headgate-loadtest run review+http://127.0.0.1:7171";
+
 /// A server that does nothing.
 #[derive(Args, Debug)]
+#[command(after_help = HELP)]
 pub(super) struct Yardstick {
     /// Where it listens
     #[arg(long, default_value = "127.0.0.1:7171")]

@@ -146,7 +146,13 @@ impl Fleet {
         let requests = plan.dial.embedded.as_ref().map(|_| Requests::new(&plan.scenario, &mark)).transpose()?;
         let mut lines = Vec::new();
         for at in 0..plan.load.connections {
-            let mut line = Line::open(&plan.dial, plan.load.room(at)).map_err(Fault::Failed)?;
+            let opened = Line::open(&plan.dial, plan.load.room(at));
+            let mut line = opened.map_err(|why| match at {
+                0 => Fault::Failed(why),
+                _ => Fault::Failed(format!(
+                    "{why} {at} connections are open: does it take more? use fewer --connections"
+                )),
+            })?;
             if let Line::Wire(link) = &mut line {
                 if at == 0 {
                     try_one(link, &plan, &calls)?;
@@ -410,7 +416,7 @@ fn try_one(link: &mut Link, plan: &Plan, calls: &Calls) -> Result<(), Fault> {
     let about = About::Request { tenant: asker(&plan.scenario), shape: 0, id };
     let asked = link.ask(path, Instant::now() + plan.dial.patience, |out| calls.write(kind, about, out));
     let url = target.url();
-    let asked = asked.map_err(|lost| Fault::Failed(format!("{url} {lost} when it is asked one thing")))?;
+    let asked = asked.map_err(|lost| Fault::Failed(lost.said(&url, "it is asked one thing", plan.dial.patience)))?;
     match asked.end {
         Some(End::Status(0, _)) if kind == Kind::Review => {
             let read = review::read(&asked.message, &NOBODY).map(drop);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::unreachable::{closed_early, expected, is_closed, plain, scheme, unreachable};
 use crate::calls::{Kind, STREAM};
 use crate::embedded::Embedded;
 use crate::target::{Protocol, Target};
@@ -63,7 +64,7 @@ impl Link {
         let Dial { target, embedded: _, tls, authorization, patience, calls_max } = dial;
         let url = target.url();
         let socket = Socket::connect(&target.host, target.port, tls.as_ref(), *patience)
-            .map_err(|error| unreachable(&url, &error, *patience))?;
+            .map_err(|error| unreachable(target, &error, *patience))?;
         let content = if target.protocol == Protocol::Review { Content::Json } else { Content::Grpc };
         let mut encoder = Encoder::new(target.tls, &target.authority(), authorization.as_deref(), content);
         let paths = std::array::from_fn(|at| {
@@ -89,13 +90,8 @@ impl Link {
                     patience.as_secs_f64(),
                     expected(target)
                 ),
-                Lost::Closed => {
-                    format!(
-                        "{url} closes connections before it has said anything in HTTP/2: is it {}?",
-                        expected(target)
-                    )
-                }
-                Lost::Io(error) => unreachable(&url, &error, *patience),
+                Lost::Closed => closed_early(target),
+                Lost::Io(error) => unreachable(target, &error, *patience),
                 Lost::Broken(broken) => {
                     format!("{url} {broken}: is it {}, and is {} right?", expected(target), scheme(target))
                 }
@@ -250,6 +246,18 @@ impl Lost {
     pub(crate) fn of(error: io::Error) -> Self {
         if is_closed(&error) { Self::Closed } else { Self::Io(error) }
     }
+
+    /// In a sentence about a server, and what was waited for when it was lost.
+    pub(crate) fn said(&self, url: &str, when: &str, patience: Duration) -> String {
+        match self {
+            Self::Silent => format!(
+                "{url} speaks HTTP/2, but has not answered for {} s when {when}: is it overloaded, or another server than is \
+                 meant?",
+                patience.as_secs_f64()
+            ),
+            Self::Closed | Self::Io(_) | Self::Broken(_) => format!("{url} {self} when {when}"),
+        }
+    }
 }
 
 impl std::fmt::Display for Lost {
@@ -261,40 +269,6 @@ impl std::fmt::Display for Lost {
             Self::Broken(broken) => broken.fmt(f),
         }
     }
-}
-
-fn unreachable(url: &str, error: &io::Error, patience: Duration) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => {
-            format!("nothing listens at {url}: start the server, or name another with its host and port")
-        }
-        io::ErrorKind::TimedOut => format!("{url} does not take connections within {} s", patience.as_secs_f64()),
-        _ => format!("{url} cannot be reached: {}", plain(error)),
-    }
-}
-
-/// Whether it says no more than that the other side is gone.
-fn is_closed(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
-    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
-}
-
-/// What the system says, without its number.
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
-}
-
-/// What a target should be.
-fn expected(target: &Target) -> &'static str {
-    match target.protocol {
-        Protocol::Review => "a webhook that speaks HTTP/2",
-        Protocol::Quota | Protocol::Stream | Protocol::RateLimit | Protocol::Embedded => "a gRPC server",
-    }
-}
-
-fn scheme(target: &Target) -> &'static str {
-    if target.tls { "https" } else { "http" }
 }
 
 /// How many connections, and operations on each, the words of a command line come to.

@@ -6,10 +6,13 @@
 pub(crate) mod fleet;
 pub(crate) mod line;
 pub(crate) mod link;
+pub(crate) mod unreachable;
 mod work;
 mod worker;
 
 use std::time::Instant;
+
+pub(crate) use worker::said;
 
 /// One clock for all generators of a process: nanoseconds since it was made.
 #[derive(Clone, Copy, Debug)]

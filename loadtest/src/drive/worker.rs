@@ -373,7 +373,7 @@ impl Loop {
 }
 
 /// How a call ended, for people.
-pub(super) fn said(end: &End) -> String {
+pub(crate) fn said(end: &End) -> String {
     match end {
         End::Status(code, text) if text.is_empty() => crate::codes::name(*code).to_owned(),
         End::Status(code, text) => format!("{}, {text}", crate::codes::name(*code)),

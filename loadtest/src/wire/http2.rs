@@ -47,7 +47,7 @@ const PRIORITY: u8 = 0x20;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Broken {
     /// It speaks, but not HTTP/2.
-    #[error("answers, but not in HTTP/2: it began with {0}")]
+    #[error("answers, but not in HTTP/2: {0}")]
     NotHttp2(String),
     /// It breaks the rules of HTTP/2.
     #[error("breaks HTTP/2: {0}")]
@@ -569,9 +569,12 @@ fn window_update(out: &mut Vec<u8>, stream: u32, more: u32) {
 
 /// The beginning of what is not HTTP/2, for people.
 fn shown(bytes: &[u8]) -> String {
+    if bytes.starts_with(&PREFACE[..FRAME_HEADER_BYTES]) {
+        return "it sends back what it is sent".to_owned();
+    }
     let line = bytes.split(|byte| *byte == b'\r' || *byte == b'\n').next().unwrap_or_default();
     let text: String = String::from_utf8_lossy(&line[..line.len().min(60)]).escape_debug().collect();
-    format!("\"{text}\"")
+    format!("it began with \"{text}\"")
 }
 
 #[cfg(test)]
@@ -703,6 +706,6 @@ mod tests {
     fn another_protocol_is_named() {
         let mut http2 = Http2::new(Encoder::new(false, "host:1", None, Content::Grpc), Content::Grpc);
         let refused = http2.receive(b"HTTP/1.1 400 Bad Request\r\n\r\n", &mut Heard::default());
-        assert_eq!(refused, Err(Broken::NotHttp2("\"HTTP/1.1 400 Bad Request\"".to_owned())));
+        assert_eq!(refused, Err(Broken::NotHttp2("it began with \"HTTP/1.1 400 Bad Request\"".to_owned())));
     }
 }

@@ -112,6 +112,12 @@ pub(crate) fn run(arguments: &[&str]) -> Ran {
     ran(Command::new(BINARY).args(arguments).output().expect("it runs"))
 }
 
+/// Runs the binary, which may have so many handles.
+pub(crate) fn run_with_handles(most: u32, arguments: &[&str]) -> Ran {
+    let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
+    ran(Command::new("sh").args(["-c", &script, BINARY]).args(arguments).output().expect("it runs"))
+}
+
 fn ran(Output { status, stdout, stderr }: Output) -> Ran {
     let text = |bytes| String::from_utf8(bytes).expect("text");
     Ran { code: status.code(), out: text(stdout), err: text(stderr) }
