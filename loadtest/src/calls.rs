@@ -154,6 +154,7 @@ impl Calls {
                 out.extend_from_slice(&self.limits[tenant as usize]);
             }
             About::Request { tenant, shape, id } if kind == Kind::Review => {
+                let Some(id) = id else { unreachable!("a review is told by its id") };
                 self.reviews.write(tenant, shape, id, out);
             }
             About::Request { tenant, shape, id } => {

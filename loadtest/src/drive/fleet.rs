@@ -14,7 +14,7 @@ use super::line::Line;
 use super::link::{Dial, Link, Load};
 use super::work::{Gaps, Shared, Window, Work};
 use super::worker::{Command, Ran, Report, Worker, said};
-use crate::calls::{About, CHECK, Calls, Kind, Mark, RATE_LIMIT, RELEASE, Said, read};
+use crate::calls::{About, CHECK, Calls, ID_BYTES, Kind, Mark, RATE_LIMIT, RELEASE, Said, read};
 use crate::checker::Checker;
 use crate::codes;
 use crate::embedded::{Embedded, Requests};
@@ -162,7 +162,7 @@ impl Fleet {
             lines.push(line);
         }
         if let (Some(embedded), Some(requests)) = (&plan.dial.embedded, &requests) {
-            embedded.try_one(requests.request(asker(&plan.scenario), 0, &NOBODY))?;
+            embedded.try_one(requests.request(asker(&plan.scenario), 0, None))?;
         }
         let shared = Arc::new(Shared {
             checker: Checker::new(&plan.scenario),

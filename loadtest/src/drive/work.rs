@@ -369,9 +369,7 @@ impl Work {
     fn about<'a>(&'a self, asked: &Asked, id: &'a [u8; ID_BYTES]) -> About<'a> {
         match asked.kind {
             Kind::Release | Kind::Renew => About::Lease(&self.leases.get(asked.lease).id),
-            Kind::Acquire | Kind::Review => {
-                About::Request { tenant: asked.tenant, shape: asked.shape, id: Some(id) }
-            }
+            Kind::Acquire | Kind::Review => About::Request { tenant: asked.tenant, shape: asked.shape, id: Some(id) },
             Kind::Check | Kind::RateLimit => About::Request { tenant: asked.tenant, shape: asked.shape, id: None },
         }
     }

@@ -8,7 +8,7 @@ use headgate_proto::v1::Reason;
 use headgate_scheduler::engine::{Done, EngineError, LeaseId, Operation, Target};
 use headgate_scheduler::grpc;
 
-use crate::calls::{About, Kind, Mark, Said};
+use crate::calls::{About, ID_BYTES, Kind, Mark, Said};
 use crate::fault::Fault;
 use crate::scenario::Scenario;
 
@@ -44,12 +44,14 @@ impl Requests {
         })
     }
 
-    /// The request of a tenant, of a size.
-    pub(crate) fn request(&self, tenant: u32, shape: u32, id: &[u8]) -> Request {
+    /// The request of a tenant, of a size; without an id of its own it has one that all have who only ask.
+    pub(crate) fn request(&self, tenant: u32, shape: u32, id: Option<&[u8; ID_BYTES]>) -> Request {
+        let resources = self.shapes[shape as usize].clone();
+        let nameless = Request { resources, ..self.tenants[tenant as usize].clone() };
+        let Some(id) = id else { return nameless };
         let id = std::str::from_utf8(id).ok().and_then(|id| RequestId::parse(id).ok());
         let Some(id) = id else { unreachable!("ids are written here, of digits") };
-        let resources = self.shapes[shape as usize].clone();
-        Request { id, resources, ..self.tenants[tenant as usize].clone() }
+        Request { id, ..nameless }
     }
 
     /// An operation.
@@ -65,7 +67,7 @@ impl Requests {
             (kind, About::Lease(id)) => {
                 let id = std::str::from_utf8(id).ok().and_then(|id| LeaseId::parse_near(id, Some(&self.cell)).ok());
                 let Some(id) = id else { unreachable!("an engine gave it out") };
-                let target = Target::Ids(vec![id]);
+                let target = Target::One(id);
                 if kind == Kind::Renew { Operation::Renew { target, holder: None } } else { Operation::Release(target) }
             }
         }
@@ -83,8 +85,8 @@ pub(super) fn amounts(of: &crate::scenario::Amounts) -> Result<Amounts, Fault> {
 pub(crate) fn answered<R>(done: &Result<Done, EngineError>, hear: impl FnOnce(Said<'_>) -> R) -> R {
     let answer = match done {
         Err(error) => return failed(error, hear),
-        Ok(Done::Each(each)) => {
-            return match each.first() {
+        Ok(done @ (Done::One(_) | Done::Each(_))) => {
+            return match done.each().first() {
                 Some((_, Err(error))) => failed(error, hear),
                 Some((_, Ok(_))) | None => hear(Said::Done),
             };
@@ -130,7 +132,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_is_what_is_meant() {
-        let asked = requests().operation(Kind::Acquire, About::Request { tenant: 0, shape: 0, id: &ID });
+        let asked = requests().operation(Kind::Acquire, About::Request { tenant: 0, shape: 0, id: Some(&ID) });
         let Operation::Acquire { request, .. } = asked else { panic!("{asked:?}") };
         assert_eq!((request.id.as_str().as_bytes(), request.tenant.as_str()), (&ID[..], "loadtest/a"));
         assert_eq!((request.pool.as_str(), request.wait), ("loadtest", true));
@@ -138,8 +140,8 @@ mod tests {
         assert_eq!(request.ttl.map(|ttl| ttl.as_secs()), Some(300));
         assert_eq!((request.resources.get("cpu"), request.resources.get("gpu")), (Some(2000), Some(1)));
         let asked = requests().operation(Kind::Release, About::Lease(b"main-7"));
-        let Operation::Release(Target::Ids(ids)) = asked else { panic!("{asked:?}") };
-        assert_eq!(ids, [LeaseId::parse("main-7").expect("an id")]);
+        let Operation::Release(Target::One(id)) = asked else { panic!("{asked:?}") };
+        assert_eq!(id, LeaseId::parse("main-7").expect("an id"));
     }
 
     #[test]
