@@ -49,10 +49,16 @@ impl Filter {
         self.matches(after.id(), after.tenant(), [after.holder(), event.held_before.as_ref()])
     }
 
-    /// What of it is watched.
-    fn of(&self, happened: &Happened) -> Option<Happened> {
-        let events: Vec<_> = happened.events.iter().filter(|event| self.matches_event(event)).cloned().collect();
-        (!events.is_empty()).then_some(Happened { sequence: happened.sequence, events })
+    /// What of it is watched. Where that is all of it, as it mostly is, many who watch share it: each of them may be a thousand
+    /// messages behind.
+    fn of(&self, happened: &Arc<Happened>) -> Option<Arc<Happened>> {
+        let watched = happened.events.iter().filter(|event| self.matches_event(event));
+        let count = watched.clone().count();
+        match count {
+            0 => None,
+            _ if count == happened.events.len() => Some(happened.clone()),
+            _ => Some(Arc::new(Happened { sequence: happened.sequence, events: watched.cloned().collect() })),
+        }
     }
 }
 
@@ -77,7 +83,7 @@ pub(super) struct Hub {
 
 #[derive(Debug)]
 struct Inner {
-    recent: VecDeque<Happened>,
+    recent: VecDeque<Arc<Happened>>,
     /// Events in `recent`.
     events: usize,
     /// Events since anybody watched last.
@@ -98,7 +104,7 @@ struct Watcher {
     filter: Filter,
     /// What happened up to here it has been told otherwise.
     after: u64,
-    queue: mpsc::Sender<Happened>,
+    queue: mpsc::Sender<Arc<Happened>>,
     dropped: Arc<OnceLock<Dropped>>,
 }
 
@@ -138,7 +144,7 @@ impl Hub {
     pub(super) fn tell(&self, happened: Vec<Happened>, last: u64) -> u64 {
         let mut inner = self.inner.lock();
         let mut dropped = 0;
-        for happened in happened {
+        for happened in happened.into_iter().map(Arc::new) {
             dropped += inner.send(&happened);
             inner.keep(happened, self.events_max);
         }
@@ -209,7 +215,7 @@ impl Hub {
 }
 
 impl Inner {
-    fn keep(&mut self, happened: Happened, events_max: usize) {
+    fn keep(&mut self, happened: Arc<Happened>, events_max: usize) {
         self.events += happened.events.len();
         self.unwatched = if self.watchers.is_empty() { self.unwatched + happened.events.len() } else { 0 };
         self.recent.push_back(happened);
@@ -221,7 +227,7 @@ impl Inner {
         }
     }
 
-    fn send(&mut self, happened: &Happened) -> u64 {
+    fn send(&mut self, happened: &Arc<Happened>) -> u64 {
         if self.watchers.is_empty() {
             return 0;
         }
@@ -305,14 +311,14 @@ pub(super) struct Listening {
     hub: Arc<Hub>,
     key: u64,
     /// What happened before it came.
-    missed: VecDeque<Happened>,
-    receiver: mpsc::Receiver<Happened>,
+    missed: VecDeque<Arc<Happened>>,
+    receiver: mpsc::Receiver<Arc<Happened>>,
     dropped: Arc<OnceLock<Dropped>>,
 }
 
 impl Listening {
     /// What happens next; or why nothing more is told.
-    pub(super) async fn next(&mut self) -> Result<Happened, Dropped> {
+    pub(super) async fn next(&mut self) -> Result<Arc<Happened>, Dropped> {
         if let Some(happened) = self.missed.pop_front() {
             return Ok(happened);
         }
@@ -393,6 +399,21 @@ mod tests {
             }
             assert_eq!(listening.up_to(), Some(7));
         }
+    }
+
+    #[tokio::test]
+    async fn who_watches_all_of_it_shares_it_and_others_are_told_their_part() {
+        let hub = Arc::new(Hub::new(0, 100, 100));
+        let mut both = [hub.listen(all(), 0, 0).expect("listening"), hub.listen(all(), 0, 0).expect("listening")];
+        let mut part = hub.listen(Filter { tenant: Some(path("acme")), ..all() }, 0, 0).expect("listening");
+        let (mut told, other) = (happened(1, 1, "acme", ""), happened(1, 2, "other", ""));
+        told.events.extend(other.events);
+        hub.tell(vec![told], 1);
+        let [first, second] = &mut both;
+        let (first, second) = (first.next().await.expect("told"), second.next().await.expect("told"));
+        assert!(Arc::ptr_eq(&first, &second) && first.events.len() == 2);
+        let part = part.next().await.expect("told");
+        assert_eq!(part.events.iter().map(|event| event.after.id()).collect::<Vec<_>>(), [Id(1)]);
     }
 
     #[tokio::test]

@@ -284,9 +284,9 @@ impl Engine {
                         }
                     }
                     Ok(Told::Happened(happened)) => {
-                        let after = happened.events.into_iter().map(|event| event.after);
-                        if let Some(stands) = after.into_iter().find(Stands::is_decided) {
-                            return Ok(Answer::standing(cell.name.clone(), (&stands).into()));
+                        let mut after = happened.events.iter().map(|event| &event.after);
+                        if let Some(stands) = after.find(|stands| stands.is_decided()) {
+                            return Ok(Answer::standing(cell.name.clone(), stands.into()));
                         }
                     }
                     Err(Dropped::Slow) => break,

@@ -25,7 +25,7 @@ pub enum Told {
         complete: bool,
     },
     /// All that happened to what is watched at one number.
-    Happened(Happened),
+    Happened(Arc<Happened>),
 }
 
 /// Leases and tickets in one part of the present state.

@@ -158,7 +158,7 @@ async fn what_a_watcher_makes_of_what_it_is_told_is_what_is_there() {
                 Told::Present { sequence, stands, .. } => (sequence, stands),
                 Told::Happened(happened) => {
                     assert!(happened.sequence > last, "in order, and once");
-                    (happened.sequence, happened.events.into_iter().map(|event| event.after).collect())
+                    (happened.sequence, happened.events.iter().map(|event| event.after.clone()).collect())
                 }
             };
             last = at;
