@@ -10,7 +10,7 @@ use prost::Message;
 use crate::codes;
 use crate::drive::link::{Dial, Link};
 use crate::fault::Fault;
-use crate::scenario::{Amounts, Scenario, is_own};
+use crate::scenario::{Amounts, Scenario, Tenant, is_own};
 use crate::wire::http2::End;
 
 /// How long a change of the configuration may take for each tenant that it is about, beside the ordinary patience.
@@ -67,9 +67,10 @@ impl Setup {
 
 /// Makes them by a call.
 fn apply(dial: &Dial, scenario: &Scenario) -> Result<(), Fault> {
+    let known = scenario.by_path();
     let apply = v1::ApplyRequest {
         pools: vec![pool(scenario)],
-        tenants: scenario.paths().into_iter().map(|path| tenant(scenario, path)).collect(),
+        tenants: scenario.paths().into_iter().map(|path| tenant(scenario, path, known.get(path).copied())).collect(),
         reason: WHY.to_owned(),
         ..v1::ApplyRequest::default()
     };
@@ -112,8 +113,7 @@ fn pool(scenario: &Scenario) -> v1::Pool {
     }
 }
 
-fn tenant(scenario: &Scenario, path: &str) -> v1::Tenant {
-    let known = scenario.tenants.iter().find(|tenant| tenant.path == path);
+fn tenant(scenario: &Scenario, path: &str, known: Option<&Tenant>) -> v1::Tenant {
     let quota = v1::Quota {
         guaranteed: known.map(|tenant| quantities(&tenant.guaranteed)).unwrap_or_default(),
         limit: known.map(|tenant| quantities(&tenant.limit)).unwrap_or_default(),

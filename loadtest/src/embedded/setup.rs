@@ -8,14 +8,15 @@ use headgate_scheduler::engine::Configure;
 use super::Embedded;
 use super::requests::amounts;
 use crate::fault::Fault;
-use crate::scenario::{Amounts, Scenario};
+use crate::scenario::{self, Amounts, Scenario};
 
 impl Embedded {
     /// Makes a scenario's pool and tenants.
     pub(crate) fn set_up(&self, scenario: &Scenario, reason: &str) -> Result<(), Fault> {
         let mut changes = vec![Change::PutPool(pool(scenario)?)];
+        let known = scenario.by_path();
         for path in scenario.paths() {
-            changes.push(Change::PutTenant(tenant(scenario, path)?));
+            changes.push(Change::PutTenant(tenant(scenario, path, known.get(path).copied())?));
         }
         self.change(changes, reason)
     }
@@ -53,12 +54,12 @@ fn pool(scenario: &Scenario) -> Result<Pool, Fault> {
     Ok(pool)
 }
 
-fn tenant(scenario: &Scenario, path: &str) -> Result<Tenant, Fault> {
+fn tenant(scenario: &Scenario, path: &str, known: Option<&scenario::Tenant>) -> Result<Tenant, Fault> {
     let mut tenant = Tenant::new(named(TenantPath::parse(path))?);
     tenant.kind = "load-test".to_owned();
     tenant.source = Source::Api;
     let mut quota = Quota::default();
-    if let Some(known) = scenario.tenants.iter().find(|tenant| tenant.path == path) {
+    if let Some(known) = known {
         (quota.guaranteed, quota.limit) = (levels(&known.guaranteed)?, levels(&known.limit)?);
         if let Some(weight) = known.weight {
             tenant.weight = (weight * f64::from(Tenant::WEIGHT_ONE)).round() as u32;

@@ -194,6 +194,11 @@ impl Scenario {
         paths
     }
 
+    /// The tenants that are named, by their paths.
+    pub(crate) fn by_path(&self) -> BTreeMap<&str, &Tenant> {
+        self.tenants.iter().map(|tenant| (tenant.path.as_str(), tenant)).collect()
+    }
+
     /// Names of all that is asked for or bounded.
     pub(crate) fn resources(&self) -> BTreeSet<&str> {
         let limits = self.tenants.iter().map(|tenant| &tenant.limit);
