@@ -1,6 +1,5 @@
 //! What follows from time and state alone, and when.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::config::Calendar;
@@ -8,6 +7,7 @@ use crate::entry::Entry;
 use crate::ledger::{Ledger, Timer};
 use crate::pool::ROOT;
 use crate::request::{End, Id};
+use crate::rows::Rows;
 use crate::time::Time;
 
 impl Ledger {
@@ -36,9 +36,7 @@ impl Ledger {
 
     /// The first instant after `now` at which something may be due.
     pub fn next_due(&self, now: Time) -> Option<Time> {
-        let timers = self
-            .timers
-            .range((std::ops::Bound::Excluded((now, Timer::AtOnce(Id(u64::MAX)))), std::ops::Bound::Unbounded));
+        let timers = self.timers.from((now, Timer::AtOnce(Id(u64::MAX))));
         let mut next: Option<Time> = timers.map(|(at, _)| *at).find(|at| *at > now);
         let mut earlier = |at: Time| {
             if at > now && at != Time::NEVER && next.is_none_or(|next| at < next) {
@@ -50,9 +48,9 @@ impl Ledger {
         }
         for pool in &self.pools {
             let spec = &pool.spec;
-            let after = |set: &BTreeSet<(Time, Id)>, span: Duration| {
+            let after = |set: &Rows<(Time, Id)>, span: Duration| {
                 let from = Time::from_nanos(now.nanos().saturating_sub(crate::time::nanos_of(span)));
-                set.range((from, Id(0))..).map(|(at, _)| at.after(span)).find(|at| *at > now)
+                set.from((from, Id(0))).map(|(at, _)| at.after(span)).find(|at| *at > now)
             };
             if let Some(at) = after(&pool.arrivals, spec.hold_after) {
                 earlier(at);

@@ -119,7 +119,7 @@ impl Ledger {
             lost,
             held,
         });
-        debug_assert!(pool.arrivals.len() > CHECKED_MAX || judged == self.sweep_holds(at, now, ripe));
+        debug_assert!(pool.node(ROOT).waiting > CHECKED_MAX as u64 || judged == self.sweep_holds(at, now, ripe));
         judged
     }
 

@@ -22,6 +22,7 @@ use crate::rated::RateIndex;
 use crate::reclaim::ClaimKey;
 use crate::request::{End, Ended, Id, Lease, ReasonCode, Request, Ticket};
 use crate::requests::{RequestKey, Requests, TenantSerial};
+use crate::rows::Rows;
 use crate::time::Time;
 
 /// A pool's place in the ledger's table.
@@ -149,8 +150,8 @@ pub struct Ledger {
     pub(crate) requests: Requests,
     /// The serial of the next tenant.
     pub(crate) next_serial: u64,
-    pub(crate) holders: Map<Holder, BTreeSet<Id>>,
-    pub(crate) timers: BTreeSet<(Time, Timer)>,
+    pub(crate) holders: Map<Holder, Rows<Id>>,
+    pub(crate) timers: Rows<(Time, Timer)>,
     /// Rates that tickets wait for, by when they let pass one more; what is over is not found out yet.
     pub(crate) rate_turns: BTreeSet<(Time, RateIndex)>,
     /// Leases that give way without notice are being revoked, all of one instant before anything is decided.
@@ -184,7 +185,7 @@ impl Ledger {
             requests: Requests::default(),
             next_serial: 0,
             holders: Map::default(),
-            timers: BTreeSet::new(),
+            timers: Rows::default(),
             rate_turns: BTreeSet::new(),
             revoking: false,
             next_id: 1,

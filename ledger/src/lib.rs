@@ -52,6 +52,7 @@ mod rebuild;
 mod reclaim;
 mod request;
 mod requests;
+mod rows;
 mod share;
 mod snapshot;
 mod tenants;

@@ -21,6 +21,7 @@ use crate::prefetch::prefetch;
 use crate::queue::Shapes;
 use crate::reclaim::Claims;
 use crate::request::Id;
+use crate::rows::Rows;
 use crate::share::Share;
 use crate::time::Time;
 
@@ -185,9 +186,9 @@ pub(crate) struct PoolState {
     /// Those that are running, by when they are over.
     pub(crate) burst_ends: BTreeSet<(Time, NodeId)>,
     /// Tickets by arrival.
-    pub(crate) arrivals: BTreeSet<(Time, Id)>,
+    pub(crate) arrivals: Rows<(Time, Id)>,
     /// Leases by admission; kept only where `min_runtime` is.
-    pub(crate) admissions: BTreeSet<(Time, Id)>,
+    pub(crate) admissions: Rows<(Time, Id)>,
     /// Running leases whose length was declared, and its sum in nanoseconds.
     pub(crate) declared: (u64, u128),
     /// Lengths of the leases that ended, as a running mean in nanoseconds; none before the first.

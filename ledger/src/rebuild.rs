@@ -8,6 +8,7 @@ use crate::ledger::{Ledger, TenantIndex, Timer};
 use crate::name::{Name, Resource, TenantPath};
 use crate::pool::NodeId;
 use crate::rate::RateState;
+use crate::rows::Rows;
 use crate::snapshot::PoolSnapshot;
 use crate::time::Time;
 use crate::tree::Ground;
@@ -169,7 +170,7 @@ impl Ledger {
             .iter()
             .map(|pool| ground.grow(pool.spec.clone(), named.get(&pool.spec.name).unwrap_or(&none)))
             .collect();
-        self.timers.clear();
+        self.timers = Rows::default();
         self.forget_turns();
         self.recount();
         for (at, pool) in pools.into_iter().enumerate() {

@@ -10,6 +10,7 @@ use crate::ledger::{Map, TenantIndex, TenantState};
 use crate::name::{Name, Resource};
 use crate::node::Node;
 use crate::pool::{Known, NO_LIMIT, NodeId, PoolState, ROOT, Set, Slot};
+use crate::rows::Rows;
 
 /// A quota with its class filled in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -181,8 +182,8 @@ impl Ground<'_> {
             turns: BTreeSet::new(),
             bursting: BTreeSet::new(),
             burst_ends: BTreeSet::new(),
-            arrivals: BTreeSet::new(),
-            admissions: BTreeSet::new(),
+            arrivals: Rows::default(),
+            admissions: Rows::default(),
             declared: (0, 0),
             observed_length: None,
             spare: Vec::new(),

@@ -14,6 +14,7 @@ use crate::pool::{Counters, Leaf, NO_LIMIT, NodeId, ROOT, Set, Slot};
 use crate::queue::TicketKey;
 use crate::request::{Ended, Id, Lease, Request, State, Ticket};
 use crate::requests::RequestKey;
+use crate::rows::Rows;
 use crate::share::Share;
 use crate::time::Time;
 
@@ -93,7 +94,7 @@ impl Ledger {
 
     /// Leases and tickets of a holder, by number.
     pub fn held_by(&self, holder: &str) -> impl Iterator<Item = Id> + '_ {
-        self.holders.get(holder).into_iter().flatten().copied()
+        self.holders.get(holder).into_iter().flat_map(Rows::iter).copied()
     }
 
     /// Every lease, by number.
