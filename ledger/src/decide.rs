@@ -8,6 +8,7 @@ use crate::ask::{Ask, Terms};
 use crate::config::Enforce;
 use crate::decision::{Decision, Outcome, Refusal};
 use crate::dispatch::{Asker, Finding};
+use crate::ended::EndedRecord;
 use crate::entry::Entry;
 use crate::found::Found;
 use crate::ledger::{Ledger, PoolIndex};
@@ -16,7 +17,7 @@ use crate::node::Cell;
 use crate::pool::{HELD_MAX, Leaf, NodeId, PoolState, ROOT, SLOTS_MAX, Slot, UNMADE, Unmade};
 use crate::queue::TicketKey;
 use crate::request::{COUNT_MAX, End, Id, PRIORITY_MAX, Reason, ReasonCode, Request, SPAN_MAX, State, check_labels};
-use crate::requests::RequestKey;
+use crate::requests::{RequestKey, TenantSerial};
 use crate::time::Time;
 
 /// Of what can still be counted of a resource without capacity, one request takes no more than one in so many.
@@ -99,16 +100,23 @@ impl Ledger {
 
     /// What a caller's id stands for: where it was used again after what it stood for was forgotten, the last.
     pub(crate) fn known_as(&self, key: RequestKey, request: &str) -> Option<Id> {
-        let is_asked_for = |id: &Id| self.request(*id).is_some_and(|known| known.id.as_str() == request);
+        let is_asked_for = |id: &Id| {
+            let asked = self.asked(*id);
+            asked.is_some_and(|(tenant, known)| tenant == key.tenant() && known.id.as_str() == request)
+        };
         self.requests.candidates(key).filter(is_asked_for).max()
     }
 
-    /// What was asked for by a lease, a ticket or what ended.
-    fn request(&self, id: Id) -> Option<&Request> {
-        let lease = self.leases.get(&id).map(|record| &record.lease.request);
-        let ticket = || self.tickets.get(&id).map(|record| &record.ticket.request);
-        let request = lease.or_else(ticket).or_else(|| self.ended.get(&id).map(|ended| &ended.request))?;
-        Some(request)
+    /// What was asked for by a lease, a ticket or what ended, and whose it is.
+    pub(crate) fn asked(&self, id: Id) -> Option<(TenantSerial, &Request)> {
+        let at = |pool: PoolIndex, leaf| self.pool_at(pool).node(leaf).serial;
+        if let Some(record) = self.leases.get(&id) {
+            return Some((at(record.pool, record.leaf), &record.lease.request));
+        }
+        if let Some(record) = self.tickets.get(&id) {
+            return Some((at(record.pool, record.leaf), &record.ticket.request));
+        }
+        self.endings.get(id).map(|record| (record.tenant(), &**record.request()))
     }
 
     /// The answer to a request that was decided before.
@@ -126,7 +134,7 @@ impl Ledger {
         } else if let Some(record) = self.leases.get(&id) {
             (record.lease.state(), &record.lease.request)
         } else if let Some(ended) = self.remembered(now, id) {
-            (State::Ended(ended.end), &ended.request)
+            (State::Ended(ended.end()), ended.request())
         } else {
             return Ok(None);
         };
@@ -136,7 +144,7 @@ impl Ledger {
         let outcome = match known {
             State::Waiting => Outcome::Queue,
             State::Provisional | State::Active | State::Reclaiming => Outcome::Allow,
-            State::Ended(_) if self.ended.get(&id).is_some_and(|ended| ended.admitted) => Outcome::Allow,
+            State::Ended(_) if self.endings.get(id).is_some_and(EndedRecord::admitted) => Outcome::Allow,
             State::Ended(_) => Outcome::Deny,
         };
         let reasons = match known {

@@ -16,13 +16,10 @@ const CHUNK: usize = 1 << CHUNK_BITS;
 /// Nothing lies here.
 const NOWHERE: u32 = u32::MAX;
 
-/// A map by id, the same on every machine.
-#[derive(Clone, Debug)]
-pub(crate) struct IdMap<V> {
+/// Where what has an id lies: a number for each.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places {
     pages: Map<u64, Page>,
-    chunks: Vec<Vec<Option<V>>>,
-    /// Places where there was something, the last one last.
-    spare: Vec<u32>,
     len: usize,
 }
 
@@ -33,70 +30,30 @@ struct Page {
     used: u32,
 }
 
-impl<V> Default for IdMap<V> {
-    fn default() -> Self {
-        Self { pages: Map::default(), chunks: Vec::new(), spare: Vec::new(), len: 0 }
-    }
-}
-
 fn page_of(id: Id) -> (u64, usize) {
     (id.0 >> PAGE_BITS, id.0 as usize % PAGE)
 }
 
-fn chunk_of(place: u32) -> (usize, usize) {
-    (place as usize >> CHUNK_BITS, place as usize % CHUNK)
-}
-
-impl<V> IdMap<V> {
-    fn place(&self, id: Id) -> Option<u32> {
+impl Places {
+    pub(crate) fn get(&self, id: Id) -> Option<u32> {
         let (page, at) = page_of(id);
         let place = self.pages.get(&page)?.places[at];
         (place != NOWHERE).then_some(place)
     }
 
-    pub(crate) fn get(&self, id: &Id) -> Option<&V> {
-        let (chunk, at) = chunk_of(self.place(*id)?);
-        self.chunks[chunk][at].as_ref()
-    }
-
-    pub(crate) fn get_mut(&mut self, id: &Id) -> Option<&mut V> {
-        let (chunk, at) = chunk_of(self.place(*id)?);
-        self.chunks[chunk][at].as_mut()
-    }
-
-    pub(crate) fn contains_key(&self, id: &Id) -> bool {
-        self.len > 0 && self.place(*id).is_some()
-    }
-
-    /// Puts a record in; what was there before of this id is dropped.
-    pub(crate) fn insert(&mut self, id: Id, value: V) {
+    /// It lies here from now on.
+    pub(crate) fn set(&mut self, id: Id, place: u32) {
         let (page, at) = page_of(id);
         let page = self.pages.entry(page).or_insert_with(|| Page { places: Box::new([NOWHERE; PAGE]), used: 0 });
-        if page.places[at] != NOWHERE {
-            let (chunk, at) = chunk_of(page.places[at]);
-            self.chunks[chunk][at] = Some(value);
-            return;
-        }
-        page.used += 1;
-        self.len += 1;
-        if let Some(place) = self.spare.pop() {
-            page.places[at] = place;
-            let (chunk, at) = chunk_of(place);
-            self.chunks[chunk][at] = Some(value);
-            return;
-        }
-        if self.chunks.last().is_none_or(|last| last.len() == CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
-        }
-        let before = (self.chunks.len() - 1) << CHUNK_BITS;
-        if let Some(last) = self.chunks.last_mut() {
-            page.places[at] = (before + last.len()) as u32;
-            last.push(Some(value));
+        if std::mem::replace(&mut page.places[at], place) == NOWHERE {
+            page.used += 1;
+            self.len += 1;
         }
     }
 
-    pub(crate) fn remove(&mut self, id: &Id) -> Option<V> {
-        let (number, at) = page_of(*id);
+    /// It lies nowhere from now on; returns where it lay.
+    pub(crate) fn remove(&mut self, id: Id) -> Option<u32> {
+        let (number, at) = page_of(id);
         let page = self.pages.get_mut(&number)?;
         let place = std::mem::replace(&mut page.places[at], NOWHERE);
         if place == NOWHERE {
@@ -107,6 +64,78 @@ impl<V> IdMap<V> {
             self.pages.remove(&number);
         }
         self.len -= 1;
+        Some(place)
+    }
+
+    /// All ids, in no order.
+    fn keys(&self) -> impl Iterator<Item = Id> + '_ {
+        self.pages.iter().flat_map(|(page, Page { places, .. })| {
+            let used = places.iter().enumerate().filter(|(_, place)| **place != NOWHERE);
+            used.map(|(at, _)| Id((*page << PAGE_BITS) | at as u64))
+        })
+    }
+}
+
+/// A map by id, the same on every machine.
+#[derive(Clone, Debug)]
+pub(crate) struct IdMap<V> {
+    places: Places,
+    chunks: Vec<Vec<Option<V>>>,
+    /// Places where there was something, the last one last.
+    spare: Vec<u32>,
+}
+
+impl<V> Default for IdMap<V> {
+    fn default() -> Self {
+        Self { places: Places::default(), chunks: Vec::new(), spare: Vec::new() }
+    }
+}
+
+fn chunk_of(place: u32) -> (usize, usize) {
+    (place as usize >> CHUNK_BITS, place as usize % CHUNK)
+}
+
+impl<V> IdMap<V> {
+    pub(crate) fn get(&self, id: &Id) -> Option<&V> {
+        let (chunk, at) = chunk_of(self.places.get(*id)?);
+        self.chunks[chunk][at].as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, id: &Id) -> Option<&mut V> {
+        let (chunk, at) = chunk_of(self.places.get(*id)?);
+        self.chunks[chunk][at].as_mut()
+    }
+
+    pub(crate) fn contains_key(&self, id: &Id) -> bool {
+        self.places.len > 0 && self.places.get(*id).is_some()
+    }
+
+    /// Puts a record in; what was there before of this id is dropped.
+    pub(crate) fn insert(&mut self, id: Id, value: V) {
+        let before = self.places.get(id);
+        let place = before.or_else(|| self.spare.pop()).unwrap_or_else(|| self.make_room());
+        let (chunk, at) = chunk_of(place);
+        self.chunks[chunk][at] = Some(value);
+        if before.is_none() {
+            self.places.set(id, place);
+        }
+    }
+
+    /// A place where there was nothing yet.
+    fn make_room(&mut self) -> u32 {
+        if self.chunks.last().is_none_or(|last| last.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let before = (self.chunks.len() - 1) << CHUNK_BITS;
+        let within = self.chunks.last_mut().map_or(0, |last| {
+            last.push(None);
+            last.len() - 1
+        });
+        (before + within) as u32
+    }
+
+    pub(crate) fn remove(&mut self, id: &Id) -> Option<V> {
+        let place = self.places.remove(*id)?;
         self.spare.push(place);
         let (chunk, at) = chunk_of(place);
         self.chunks[chunk][at].take()
@@ -123,10 +152,7 @@ impl<V> IdMap<V> {
 
     /// All ids, in no order.
     pub(crate) fn keys(&self) -> impl Iterator<Item = Id> + '_ {
-        self.pages.iter().flat_map(|(page, Page { places, .. })| {
-            let used = places.iter().enumerate().filter(|(_, place)| **place != NOWHERE);
-            used.map(|(at, _)| Id((*page << PAGE_BITS) | at as u64))
-        })
+        self.places.keys()
     }
 }
 
@@ -167,7 +193,7 @@ mod tests {
                 assert_eq!(map.remove(&id), plain.remove(&id));
             }
             assert_eq!((map.get(&id), map.contains_key(&id)), (plain.get(&id), plain.contains_key(&id)));
-            assert_eq!(map.len, plain.len());
+            assert_eq!(map.places.len, plain.len());
         }
         for id in plain.keys().copied().collect::<Vec<_>>() {
             *map.get_mut(&id).expect("it is there") += 1;
@@ -182,16 +208,21 @@ mod tests {
         for id in plain.keys() {
             assert!(map.remove(id).is_some());
         }
-        assert!(map.len == 0 && map.pages.is_empty() && map.keys().next().is_none() && map.values().next().is_none());
+        assert!(
+            map.places.len == 0
+                && map.places.pages.is_empty()
+                && map.keys().next().is_none()
+                && map.values().next().is_none()
+        );
     }
 
     #[test]
     fn a_record_comes_where_the_last_one_went() {
         let mut map = IdMap::default();
         (0..10).for_each(|id| map.insert(Id(id), id));
-        let place = map.place(Id(4));
+        let place = map.places.get(Id(4));
         map.remove(&Id(4));
         map.insert(Id(10), 10);
-        assert_eq!(map.place(Id(10)), place);
+        assert_eq!(map.places.get(Id(10)), place);
     }
 }

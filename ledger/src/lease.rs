@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::amount::Amounts;
 use crate::ask::Ask;
+use crate::ended::EndedRecord;
 use crate::found::Found;
 use crate::ledger::{LeaseRecord, Ledger, PoolIndex, Timer};
 use crate::name::Holder;
 use crate::pool::{NodeId, PoolState};
 use crate::request::{End, Ended, Id, Lease, ReasonCode, Request, Ticket};
-use crate::requests::RequestKey;
 use crate::ticket::ticket_timers;
 use crate::time::Time;
 use crate::victims::victim_key;
@@ -223,8 +223,7 @@ impl Ledger {
         if let Some(holder) = &holder {
             self.leave_holder(id, holder);
         }
-        self.endings.push_back((now, id, RequestKey::of(tenant, request.id.as_str())));
-        self.ended.insert(id, Ended { id, request, end, admitted, at: now });
+        self.endings.push(EndedRecord::new(Ended { id, request, end, admitted, at: now }, tenant));
         self.forget(now);
     }
 

@@ -1,6 +1,6 @@
 //! The ledger: what it is asked. What is posted to it is in `post`, what is shown of it in `views`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -12,6 +12,7 @@ use crate::config::{Budget, Class, Enforce, Settings, Tenant};
 use crate::decide::{allow, check_total, invalid};
 use crate::decision::{Amendment, Decision, Refusal};
 use crate::dispatch::{Asker, Finding};
+use crate::ended::{EndedRecord, Endings};
 use crate::entry::Entry;
 use crate::ids::IdMap;
 use crate::name::{Holder, Name, TenantPath};
@@ -20,7 +21,7 @@ use crate::queue::{Shape, TicketKey};
 use crate::rate::RateState;
 use crate::rated::RateIndex;
 use crate::reclaim::ClaimKey;
-use crate::request::{End, Ended, Id, Lease, ReasonCode, Request, Ticket};
+use crate::request::{End, Id, Lease, ReasonCode, Request, Ticket};
 use crate::requests::{RequestKey, Requests, TenantSerial};
 use crate::rows::Rows;
 use crate::time::Time;
@@ -143,9 +144,7 @@ pub struct Ledger {
     pub(crate) draining: BTreeSet<TenantPath>,
     pub(crate) leases: IdMap<LeaseRecord>,
     pub(crate) tickets: IdMap<TicketRecord>,
-    pub(crate) ended: IdMap<Ended>,
-    /// By when they ended; with what they are known by.
-    pub(crate) endings: VecDeque<(Time, Id, RequestKey)>,
+    pub(crate) endings: Endings,
     /// Leases, tickets and ended requests by the callers' ids.
     pub(crate) requests: Requests,
     /// The serial of the next tenant.
@@ -180,8 +179,7 @@ impl Ledger {
             draining: BTreeSet::new(),
             leases: IdMap::default(),
             tickets: IdMap::default(),
-            ended: IdMap::default(),
-            endings: VecDeque::new(),
+            endings: Endings::default(),
             requests: Requests::default(),
             next_serial: 0,
             holders: Map::default(),
@@ -345,7 +343,7 @@ impl Ledger {
     }
 
     /// A request that is gone and still known.
-    pub(crate) fn remembered(&self, now: Time, id: Id) -> Option<&Ended> {
-        self.ended.get(&id).filter(|ended| ended.at.after(self.settings.remember) > now)
+    pub(crate) fn remembered(&self, now: Time, id: Id) -> Option<&EndedRecord> {
+        self.endings.get(id).filter(|ended| ended.at().after(self.settings.remember) > now)
     }
 }

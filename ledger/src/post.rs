@@ -7,6 +7,7 @@ use crate::ledger::{ENDED_MAX, Ledger, PoolIndex, Timer};
 use crate::pool::{Leaf, NodeId, Set};
 use crate::reclaim::Claim;
 use crate::request::{End, Id};
+use crate::requests::RequestKey;
 use crate::time::Time;
 
 /// Of what is to be forgotten, so much goes whenever something ends: more than comes.
@@ -125,13 +126,14 @@ impl Ledger {
     /// to go.
     pub(crate) fn forget(&mut self, now: Time) {
         for _ in 0..FORGOTTEN_AT_ONCE {
-            let Some((at, id, key)) = self.endings.front().copied() else { break };
-            if at.after(self.settings.remember) > now && self.endings.len() <= ENDED_MAX {
+            let Some(first) = self.endings.first() else { break };
+            if first.at().after(self.settings.remember) > now && self.endings.len() <= ENDED_MAX {
                 break;
             }
-            self.endings.pop_front();
-            self.ended.remove(&id);
-            self.requests.remove(key, id);
+            if let Some(record) = self.endings.forget_first() {
+                let key = RequestKey::of(record.tenant(), record.request().id.as_str());
+                self.requests.remove(key, record.id());
+            }
         }
     }
 
@@ -195,6 +197,6 @@ mod tests {
         }
         // Its name is free again; what is young is kept.
         assert!(!old.contains(&pass(&mut ledger, late, "old-0")));
-        assert_eq!((ledger.ended.values().count(), ledger.endings.len()), (11, 11));
+        assert_eq!((ledger.endings.iter().count(), ledger.endings.len()), (11, 11));
     }
 }

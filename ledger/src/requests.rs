@@ -1,20 +1,24 @@
 //! Which leases, tickets and ended requests a caller's id may stand for.
 //!
 //! One table for all tenants, of hashes: an id that is new is told from those that are known by one look, whatever tenant
-//! asks; and what is forgotten is taken out without its text being read again. Two ids may have one hash, so whoever finds
-//! something here compares the text with what stands there. The table is in parts, so that it grows a little at a time.
+//! asks. Two ids may have one hash, so whoever finds something here compares the tenant and the text with what stands there.
+//! The table is in parts, so that it grows a little at a time.
 
-use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasher, Hasher};
+use std::collections::BTreeSet;
+use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 
+use crate::marks::Part;
 use crate::request::Id;
 
 /// A tenant as long as it is configured. Never used again, so what is still remembered of one that is gone is not taken
 /// for another's of the same name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TenantSerial(pub(crate) u64);
+
+/// Nobody's: of what is still remembered of a tenant that is gone.
+pub(crate) const NOBODY: TenantSerial = TenantSerial(u64::MAX >> 16);
 
 /// Parts of the table. With a million ids one of them is made larger in a fraction of a millisecond.
 const PARTS: usize = 64;
@@ -45,20 +49,22 @@ impl RequestKey {
     }
 
     fn part(self) -> usize {
-        // Neither the bits by which a map finds a place nor those by which it tells neighbours apart.
+        // None of the bits of its mark.
         (self.hash >> 40) as usize % PARTS
     }
-}
 
-/// By hash; with the tenant, so that others' need not be looked at.
-type Part = HashMap<u64, (TenantSerial, Id), AsItIs>;
+    /// By what it is found in its part.
+    fn mark(self) -> u32 {
+        self.hash as u32
+    }
+}
 
 /// What may be known by tenant and the caller's id.
 #[derive(Clone, Debug)]
 pub(crate) struct Requests {
     parts: Box<[Part]>,
-    /// Those whose hash another one has, too.
-    others: BTreeSet<(RequestKey, Id)>,
+    /// Those for which there was no place within reach: only where somebody makes up ids whose hashes are alike.
+    others: BTreeSet<(u64, Id)>,
 }
 
 impl Default for Requests {
@@ -68,63 +74,24 @@ impl Default for Requests {
 }
 
 impl Requests {
-    /// All that the key may stand for.
+    /// All that the key may stand for, and now and then what it does not: the tenant and the text tell.
     pub(crate) fn candidates(&self, key: RequestKey) -> impl Iterator<Item = Id> + '_ {
-        let first = self.parts[key.part()].get(&key.hash).filter(|(tenant, _)| *tenant == key.tenant);
-        let others = (!self.others.is_empty()).then(|| self.others.range((key, Id(0))..=(key, Id(u64::MAX))));
-        first.map(|(_, id)| *id).into_iter().chain(others.into_iter().flatten().map(|(_, id)| *id))
+        let others = (!self.others.is_empty()).then(|| self.others.range((key.hash, Id(0))..=(key.hash, Id(u64::MAX))));
+        self.parts[key.part()].find(key.mark()).chain(others.into_iter().flatten().map(|(_, id)| *id))
     }
 
+    /// The key stands for this from now on, too; once.
     pub(crate) fn insert(&mut self, key: RequestKey, id: Id) {
-        let before = self.parts[key.part()].insert(key.hash, (key.tenant, id));
-        if let Some((tenant, before)) = before.filter(|before| *before != (key.tenant, id)) {
-            self.others.insert((RequestKey { tenant, ..key }, before));
+        if !self.parts[key.part()].insert(key.mark(), id) {
+            self.others.insert((key.hash, id));
         }
     }
 
     /// Forgets that the key may stand for this.
     pub(crate) fn remove(&mut self, key: RequestKey, id: Id) {
-        let part = &mut self.parts[key.part()];
-        if part.get(&key.hash) != Some(&(key.tenant, id)) {
-            self.others.remove(&(key, id));
-            return;
+        if !self.parts[key.part()].remove(key.mark(), id) {
+            self.others.remove(&(key.hash, id));
         }
-        part.remove(&key.hash);
-        // One that had to make way comes back into its place.
-        let least = (RequestKey { tenant: TenantSerial(0), ..key }, Id(0));
-        let next = self.others.range(least..).next().copied().filter(|(other, _)| other.hash == key.hash);
-        if let Some((other, id)) = next {
-            self.others.remove(&(other, id));
-            self.parts[key.part()].insert(other.hash, (other.tenant, id));
-        }
-    }
-}
-
-/// What is a hash already is not hashed again.
-#[derive(Clone, Copy, Debug, Default)]
-struct AsItIs;
-
-impl BuildHasher for AsItIs {
-    type Hasher = Hash;
-
-    fn build_hasher(&self) -> Hash {
-        Hash(0)
-    }
-}
-
-struct Hash(u64);
-
-impl Hasher for Hash {
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("the keys of the table are hashes");
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 
@@ -159,21 +126,36 @@ mod tests {
     #[test]
     fn ids_of_one_hash_do_not_hide_each_other() {
         let mut requests = Requests::default();
-        let keys = [3, 1, 2].map(|tenant| RequestKey { hash: 99, tenant: TenantSerial(tenant) });
-        for (id, key) in keys.into_iter().enumerate() {
-            requests.insert(key, Id(id as u64));
-            requests.insert(key, Id(10 + id as u64));
+        let key = RequestKey { hash: 99, tenant: TenantSerial(1) };
+        // Of one mark, in one part, and another all the same.
+        let alike = RequestKey { hash: 99 | 1 << 63, ..key };
+        for id in 0..2_000 {
+            requests.insert(key, Id(2 * id));
+            requests.insert(alike, Id(2 * id + 1));
         }
-        for (id, key) in keys.into_iter().enumerate() {
-            assert_eq!(known(&requests, key), [id as u64, 10 + id as u64]);
+        // More than are within reach, and none is told twice.
+        assert!(!requests.others.is_empty());
+        let of = |requests: &Requests, key, odd| known(requests, key).into_iter().filter(|id| id % 2 == odd).count();
+        assert_eq!((of(&requests, key, 0), of(&requests, alike, 1)), (2_000, 2_000));
+        assert!(of(&requests, key, 1) < 2_000);
+        for id in 0..2_000 {
+            requests.remove(key, Id(2 * id));
+            requests.remove(alike, Id(2 * id + 1));
         }
-        for (gone, key) in keys.into_iter().enumerate() {
-            requests.remove(key, Id(10 + gone as u64));
-            assert_eq!(known(&requests, key), [gone as u64]);
-            requests.remove(key, Id(gone as u64));
-            let left = keys[gone + 1..].iter().all(|key| known(&requests, *key).len() == 2);
-            assert!(left && known(&requests, key).is_empty());
+        assert!(known(&requests, key).is_empty() && known(&requests, alike).is_empty() && requests.others.is_empty());
+    }
+
+    #[test]
+    fn ids_that_nobody_made_up_are_all_within_reach() {
+        let mut requests = Requests::default();
+        let key = |number: u64| RequestKey::of(TenantSerial(number % 7), &format!("run-{number}"));
+        for number in 0..100_000 {
+            requests.insert(key(number), Id(number));
         }
-        assert!(requests.parts.iter().all(|part| part.is_empty()) && requests.others.is_empty());
+        assert!(requests.others.is_empty());
+        assert!((0..100_000).step_by(99).all(|number| known(&requests, key(number)).contains(&number)));
+        assert!(
+            (0..1_000).all(|number| known(&requests, RequestKey::of(TenantSerial(9), &format!("{number}"))).is_empty())
+        );
     }
 }

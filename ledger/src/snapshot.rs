@@ -8,6 +8,7 @@ use crate::average::Average;
 use crate::burst::BurstState;
 use crate::claim::take_claim;
 use crate::config::{Class, Pool, Settings, Tenant};
+use crate::ended::EndedRecord;
 use crate::entry::{Guarantee, Place};
 use crate::hold::Hold;
 use crate::ledger::{LeaseRecord, Ledger, TicketRecord, Timer};
@@ -17,7 +18,7 @@ use crate::queue::{Shape, TicketKey};
 use crate::rate::Taken;
 use crate::reclaim::{Claim, ClaimKey};
 use crate::request::{Ended, Id, Lease, Request, Ticket};
-use crate::requests::{RequestKey, TenantSerial};
+use crate::requests::{NOBODY, RequestKey, TenantSerial};
 use crate::time::Time;
 
 /// A ledger as it is kept between runs: what was posted, without what follows from it.
@@ -247,7 +248,7 @@ impl Ledger {
             tenants,
             leases,
             tickets,
-            ended: self.endings.iter().filter_map(|(_, id, _)| self.ended.get(id)).cloned().collect(),
+            ended: self.endings.iter().map(EndedRecord::ended).collect(),
             next_id: self.next_id,
             posted: self.posted,
         }
@@ -304,9 +305,8 @@ impl Ledger {
             ledger.tickets.insert(id, record);
         }
         for ended in snapshot.ended {
-            let key = ledger.know(&ended.request, ended.id);
-            ledger.endings.push_back((ended.at, ended.id, key));
-            ledger.ended.insert(ended.id, ended);
+            let tenant = ledger.know(&ended.request, ended.id);
+            ledger.endings.push(EndedRecord::new(ended, tenant));
         }
         (ledger.next_id, ledger.posted) = (snapshot.next_id, snapshot.posted);
         ledger.pool_revisions = snapshot.pools.iter().map(|pool| (pool.spec.name.clone(), pool.revision)).collect();
@@ -314,17 +314,14 @@ impl Ledger {
         ledger
     }
 
-    /// An id is known from now on, where its tenant is still there.
-    fn know(&mut self, request: &Request, id: Id) -> RequestKey {
+    /// An id is known from now on, where its tenant is still there. Returns whose it is.
+    fn know(&mut self, request: &Request, id: Id) -> TenantSerial {
         let index = self.by_path.get(&request.tenant).copied();
-        let tenant = index.and_then(|index| self.tenant_at(index));
-        // Nobody has the serial of one that is gone.
-        let serial = tenant.map_or(TenantSerial(u64::MAX), |tenant| tenant.serial);
-        let key = RequestKey::of(serial, request.id.as_str());
-        if tenant.is_some() {
-            self.requests.insert(key, id);
-        }
-        key
+        let Some(serial) = index.and_then(|index| self.tenant_at(index)).map(|tenant| tenant.serial) else {
+            return NOBODY;
+        };
+        self.requests.insert(RequestKey::of(serial, request.id.as_str()), id);
+        serial
     }
 
     pub(crate) fn pool_snapshot(&self, pool: &PoolState) -> PoolSnapshot {

@@ -8,6 +8,7 @@ use crate::amount::Amount;
 use crate::config::{Class, Pool, Settings, Tenant};
 use crate::decision::{Explanation, Holding, LevelNumbers, Refusal, Standing};
 use crate::dispatch::Asker;
+use crate::ended::EndedRecord;
 use crate::ledger::{Ledger, PoolIndex};
 use crate::name::{Resource, TenantPath};
 use crate::pool::{Counters, Leaf, NO_LIMIT, NodeId, ROOT, Set, Slot};
@@ -72,8 +73,13 @@ impl Ledger {
     }
 
     /// A request that is gone and still known.
-    pub fn ended(&self, id: Id) -> Option<&Ended> {
-        self.ended.get(&id)
+    pub fn ended(&self, id: Id) -> Option<Ended> {
+        self.endings.get(id).map(EndedRecord::ended)
+    }
+
+    /// What was asked for by a lease, a ticket, or what is gone and still known.
+    pub fn request(&self, id: Id) -> Option<&Request> {
+        self.asked(id).map(|(_, request)| request)
     }
 
     /// Where a lease or ticket stands; none where it is not known (any more).
@@ -82,7 +88,7 @@ impl Ledger {
             return Some(State::Waiting);
         }
         let lease = self.lease(id).map(Lease::state);
-        lease.or_else(|| self.ended.get(&id).map(|ended| State::Ended(ended.end)))
+        lease.or_else(|| self.endings.get(id).map(|ended| State::Ended(ended.end())))
     }
 
     /// The lease or ticket of a request, by the caller's id for it.

@@ -375,12 +375,7 @@ impl StepsTaken<'_, '_> {
         if let Scope::All = self.caller.scope {
             return true;
         }
-        let ledger = self.turn.ledger();
-        let lease = ledger.lease(id).map(|lease| &lease.request);
-        let request = lease
-            .or_else(|| ledger.ticket(id).map(|ticket| &ticket.request))
-            .or_else(|| ledger.ended(id).map(|ended| &ended.request));
-        request.is_some_and(|request| self.caller.scope.covers(&request.tenant))
+        self.turn.ledger().request(id).is_some_and(|request| self.caller.scope.covers(&request.tenant))
     }
 
     fn one(&mut self, verb: Verb<'_>, id: Id) -> Result<Answer, EngineError> {

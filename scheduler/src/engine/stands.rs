@@ -32,7 +32,7 @@ impl Stands {
         if let Some(ticket) = ledger.ticket(id) {
             return Some(Self::ticket(ledger, ticket));
         }
-        let ended = ledger.ended(id)?.clone();
+        let ended = ledger.ended(id)?;
         let holder = ended.request.holder.clone();
         Some(Self::Ended { ended, holder })
     }
@@ -162,7 +162,7 @@ impl Footing {
         if let Some(ticket) = ledger.ticket(id) {
             return Some(Self::ticket(ticket, silent_at(ledger, ticket)));
         }
-        ledger.ended(id).map(Self::from)
+        ledger.ended(id).as_ref().map(Self::from)
     }
 
     /// Where a lease or ticket will stand that is about to end.
