@@ -169,7 +169,7 @@ fn release_a_victim(criterion: &mut Criterion) {
     for claims in sizes([100, 1_000, 10_000], 40) {
         let cell = LazyCell::new(|| Cell::reclaiming(claims));
         let victims = |cell: &Cell| {
-            let victims = cell.ledger.leases().filter(|lease| lease.deadline.is_some());
+            let victims = cell.ledger.leases().filter(|lease| lease.deadline().is_some());
             victims.map(|lease| lease.id).take(claims as usize / 2).collect()
         };
         group.bench_function(BenchmarkId::new("claims", claims), |bencher| {

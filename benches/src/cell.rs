@@ -144,7 +144,9 @@ impl Cell {
 
     /// The request, with so long to live.
     pub fn lasting(request: Arc<Request>, ttl: Duration) -> Arc<Request> {
-        Arc::new(Request { ttl: Some(ttl), ..Arc::unwrap_or_clone(request) })
+        let mut request = Arc::unwrap_or_clone(request);
+        request.ttl = Some(ttl);
+        Arc::new(request)
     }
 
     /// Applies an entry.

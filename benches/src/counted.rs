@@ -131,7 +131,8 @@ fn release(size: Size, _: usize) -> Once {
 /// A holder gives up early what was to be taken back: the first claim's ticket is admitted. Every leaf claims or gives way.
 fn release_a_victim(size: Size, _: usize) -> Once {
     let mut cell = Cell::reclaiming(size.leaves);
-    let victims: Vec<_> = cell.ledger.leases().filter(|lease| lease.deadline.is_some()).map(|lease| lease.id).collect();
+    let victims: Vec<_> =
+        cell.ledger.leases().filter(|lease| lease.deadline().is_some()).map(|lease| lease.id).collect();
     Box::new(move |nth| release_and_settle(&mut cell, victims[nth]))
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::amount::{Amount, Amounts};
+use crate::granted::Held;
 use crate::name::Resource;
 use crate::pool::{CLIMB, Known, PoolState, ROOT, Slot};
 use crate::request::Request;
@@ -103,24 +104,51 @@ impl PoolState {
         Some(())
     }
 
-    /// Counts resources that a lease or a ticket of so many instances names, and says what it asks for.
+    /// Counts resources that a ticket of so many instances names, and says what it asks for.
     pub(crate) fn name_resources(&mut self, resources: &Amounts, count: u32) -> Ask {
         let mut terms = Terms::default();
         let ask = match self.take_terms(resources, count, &mut terms) {
             Some(()) => self.asks.share(terms.as_slice()),
             None => {
-                let asked = resources.iter().filter(|(_, amount)| *amount > 0).map(|(name, _)| name);
-                let new: Vec<_> = asked.filter(|name| self.slot(name.as_str()).is_none()).collect();
-                new.into_iter().for_each(|name| self.know(name.clone()));
+                self.know_all(resources);
                 self.ask_of(resources, count)
             }
         };
+        self.name(&ask);
+        ask
+    }
+
+    /// Counts resources that a lease of so many instances names, and says what it holds.
+    pub(crate) fn hold_resources(&mut self, resources: &Amounts, count: u32) -> Arc<Held> {
+        let held = self.held(resources, count);
+        self.name(&held.ask);
+        held
+    }
+
+    /// What a lease of so many instances holds.
+    pub(crate) fn held(&mut self, resources: &Amounts, count: u32) -> Arc<Held> {
+        let mut terms = Terms::default();
+        if let Some(()) = self.take_terms(resources, count, &mut terms) {
+            return self.asks.share_held(terms.as_slice(), resources, count);
+        }
+        self.know_all(resources);
+        let ask = self.ask_of(resources, count);
+        Arc::new(Held { resources: resources.clone(), count, ask })
+    }
+
+    fn name(&mut self, ask: &Ask) {
         for (slot, _) in ask.0.iter() {
             if let Some(known) = &mut self.known[usize::from(*slot)] {
                 known.named += 1;
             }
         }
-        ask
+    }
+
+    /// Gives places to what was not known.
+    fn know_all(&mut self, resources: &Amounts) {
+        let asked = resources.iter().filter(|(_, amount)| *amount > 0).map(|(name, _)| name);
+        let new: Vec<_> = asked.filter(|name| self.slot(name.as_str()).is_none()).collect();
+        new.into_iter().for_each(|name| self.know(name.clone()));
     }
 
     /// The places of resources that the configuration names.

@@ -50,12 +50,12 @@ impl Ledger {
     /// What was admitted exceeds no limit of its path, but where what it holds was not lendable to others anyway.
     fn audit_admission(&self, id: Id, violations: &mut Vec<Violation>) {
         let Some(record) = self.leases.get(&id) else { return };
-        if record.lease.observed.is_some() {
+        if record.lease.observed().is_some() {
             return;
         }
-        let pool = self.pool_at(record.pool);
+        let pool = self.pool_at(record.pool());
         for node in pool.up(record.leaf) {
-            for (slot, _) in record.ask.0.iter() {
+            for (slot, _) in record.ask().0.iter() {
                 let cell = pool.node(node).cell(*slot);
                 let tally = Set::Now.tally(pool, node, *slot);
                 if tally.occupied(cell) > cell.limit && tally.usage > cell.limit {
@@ -79,11 +79,11 @@ impl Ledger {
         let pool = self.pool_at(at);
         let mut sums = Sums::of(pool);
         let mut running = 0;
-        for record in self.leases.values().filter(|record| record.pool == at) {
+        for record in self.leases.values().filter(|record| record.pool() == at) {
             running += 1;
             // In the plans it is gone where it gives way.
-            let planned = i64::from(record.victim.is_none());
-            sums.add(record.leaf, &record.ask, [1, planned, planned]);
+            let planned = i64::from(record.victim().is_none());
+            sums.add(record.leaf, record.ask(), [1, planned, planned]);
         }
         for (key, claim) in &pool.claims.order {
             sums.add(claim.leaf, &claim.ask, [0, 1, i64::from(!key.borrower)]);
@@ -130,16 +130,17 @@ impl Ledger {
             sum.text(lease.request.tenant.as_str());
             sum.text(lease.request.pool.as_str());
             sum.text(lease.request.id.as_str());
-            for (name, amount) in lease.resources.iter() {
+            for (name, amount) in lease.resources().iter() {
                 sum.text(name.as_str());
                 sum.number(amount);
             }
-            sum.number(u64::from(lease.count));
-            for at in [Some(lease.arrived), Some(lease.admitted), lease.confirmed, Some(lease.expires), lease.deadline]
+            sum.number(u64::from(lease.count()));
+            for at in
+                [Some(lease.arrived), Some(lease.admitted), lease.confirmed(), Some(lease.expires), lease.deadline()]
             {
                 sum.number(at.map_or(0, Time::nanos));
             }
-            sum.text(lease.holder.as_ref().map_or("", |holder| holder.as_str()));
+            sum.text(lease.holder().map_or("", |holder| holder.as_str()));
         }
         for ticket in self.tickets() {
             sum.number(ticket.id.0);
@@ -364,7 +365,7 @@ mod tests {
         let mut ledger = ledger();
         let id = ledger.leases.keys().next().expect("a lease");
         let lease = ledger.leases.get_mut(&id).expect("a lease");
-        lease.ask = crate::ask::Ask([(Slot::MAX, 1)].into());
+        Arc::make_mut(&mut lease.lease.held).ask = crate::ask::Ask([(Slot::MAX, 1)].into());
         assert!(ledger.audit_pool("default").iter().any(|one| one.what.contains("does not count resource 65535")));
         assert_eq!(ledger.audit_pool("another"), []);
     }

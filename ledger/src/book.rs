@@ -413,7 +413,7 @@ impl Book {
         let path: Vec<NodeId> = pool.up(record.leaf).collect();
         // The root is where most are blocked.
         for node in path.iter().rev() {
-            for (slot, amount) in record.ask.0.iter() {
+            for (slot, amount) in record.ask().0.iter() {
                 let spot = (*node, *slot);
                 if let Some(spread) = self.spreads.get(&spot)
                     && spread.page.slack_counting(victim) - usage(pool, spot) < *amount
@@ -424,7 +424,7 @@ impl Book {
         }
         let counting =
             self.choosy.iter().filter(|key| pool.claims.order.get(*key).is_some_and(|claim| claim.counts_on > victim));
-        let back = Some((path.as_slice(), &record.ask));
+        let back = Some((path.as_slice(), record.ask()));
         if counting.into_iter().any(|key| !self.keeps(pool, *key, back)) { Needed::Somewhere } else { Needed::No }
     }
 
@@ -479,7 +479,7 @@ impl Book {
         for (victim, lease) in &pool.claims.victims {
             let Some(record) = leases.get(lease) else { continue };
             book.choose(*victim);
-            let gone = Ask(record.ask.0.iter().map(|(slot, amount)| (*slot, -amount)).collect());
+            let gone = Ask(record.ask().0.iter().map(|(slot, amount)| (*slot, -amount)).collect());
             book.put_back(pool, *victim, record.leaf, &gone);
         }
         book.settle(pool, leases);

@@ -89,36 +89,36 @@ impl Ledger {
     /// A lease gives way, as the victim of that number.
     pub(crate) fn give_way(&mut self, lease: Id, deadline: Time, number: u64, timer: Timer) {
         let Some(record) = self.leases.get_mut(&lease) else { return };
-        if record.victim.is_some() {
+        if record.victim().is_some() {
             return;
         }
-        let pool = &mut self.pools[record.pool];
+        let pool = &mut self.pools[record.pool()];
         if let Some(key) = victim_key(&record.lease) {
             pool.nodes[record.leaf as usize].victims.remove(&key);
         }
-        record.victim = Some(number);
-        record.lease.deadline = Some(deadline);
+        record.lease.set(|rare| (rare.victim, rare.deadline) = (Some(number), Some(deadline)));
         pool.claims.victims.insert(number, lease);
         pool.claims.book.choose(number);
         pool.mark(record.leaf);
-        pool.add(record.leaf, &record.ask, -1, false, true, true);
+        pool.add(record.leaf, record.ask(), -1, false, true, true);
         pool.count(record.leaf, 0, 0, 1);
         self.timers.insert((deadline, timer));
     }
 
     pub(crate) fn let_off(&mut self, lease: Id) {
         let Some(record) = self.leases.get_mut(&lease) else { return };
-        let Some(number) = record.victim.take() else { return };
-        if let Some(deadline) = record.lease.deadline.take() {
+        let Some(number) = record.victim() else { return };
+        if let Some(deadline) = record.lease.deadline() {
             self.timers.remove(&(deadline, Timer::Deadline(lease)));
             self.timers.remove(&(deadline, Timer::AtOnce(lease)));
         }
-        let pool = &mut self.pools[record.pool];
+        record.lease.set(|rare| (rare.victim, rare.deadline) = (None, None));
+        let pool = &mut self.pools[record.pool()];
         pool.claims.victims.remove(&number);
         pool.claims.book.lose(number);
-        let (leaf, ask) = (record.leaf, &record.ask);
+        let (leaf, ask) = (record.leaf, record.ask());
         pool.write(|book, pool| book.put_back(pool, number, leaf, ask));
-        pool.add(record.leaf, &record.ask, 1, false, true, true);
+        pool.add(record.leaf, record.ask(), 1, false, true, true);
         pool.unmark(record.leaf);
         pool.count(record.leaf, 0, 0, -1);
         if let Some(key) = victim_key(&record.lease) {

@@ -99,10 +99,10 @@ impl Ledger {
     }
 
     /// What a caller's id stands for: where it was used again after what it stood for was forgotten, the last.
-    pub(crate) fn known_as(&self, key: RequestKey, request: &str) -> Option<Id> {
+    pub(crate) fn known_as(&self, key: RequestKey, request: &[u8]) -> Option<Id> {
         let is_asked_for = |id: &Id| {
             let asked = self.asked(*id);
-            asked.is_some_and(|(tenant, known)| tenant == key.tenant() && known.id.as_str() == request)
+            asked.is_some_and(|(tenant, known)| tenant == key.tenant() && known.id.as_bytes() == request)
         };
         self.requests.candidates(key).filter(is_asked_for).max()
     }
@@ -111,7 +111,7 @@ impl Ledger {
     pub(crate) fn asked(&self, id: Id) -> Option<(TenantSerial, &Request)> {
         let at = |pool: PoolIndex, leaf| self.pool_at(pool).node(leaf).serial;
         if let Some(record) = self.leases.get(&id) {
-            return Some((at(record.pool, record.leaf), &record.lease.request));
+            return Some((at(record.pool(), record.leaf), &record.lease.request));
         }
         if let Some(record) = self.tickets.get(&id) {
             return Some((at(record.pool, record.leaf), &record.ticket.request));
@@ -128,7 +128,7 @@ impl Ledger {
         request: &Request,
         key: RequestKey,
     ) -> Result<Option<Decision>, Refusal> {
-        let Some(id) = self.known_as(key, request.id.as_str()) else { return Ok(None) };
+        let Some(id) = self.known_as(key, request.id.as_bytes()) else { return Ok(None) };
         let (known, earlier) = if let Some(record) = self.tickets.get(&id) {
             (State::Waiting, &record.ticket.request)
         } else if let Some(record) = self.leases.get(&id) {

@@ -77,7 +77,7 @@ impl Ledger {
     fn ring(&self, timer: Timer, now: Time, calendar: &dyn Calendar) -> Entry {
         match timer {
             Timer::LeaseEnd(id) => {
-                let confirmed = self.leases.get(&id).is_some_and(|record| record.lease.confirmed.is_some());
+                let confirmed = self.leases.get(&id).is_some_and(|record| record.lease.confirmed().is_some());
                 Entry::Ended { id, end: if confirmed { End::Expired } else { End::Unconfirmed } }
             }
             Timer::Deadline(id) | Timer::AtOnce(id) => Entry::Ended { id, end: End::Revoked },

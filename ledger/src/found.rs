@@ -68,7 +68,7 @@ impl Ledger {
         let pool = self.pools.get(at).filter(|pool| leaf != UNMADE && pool.layout == layout)?;
         let key = RequestKey::known(pool.node(leaf).serial, hash);
         debug_assert_eq!(self.place(request).ok().map(|(at, leaf)| (at, leaf.node)), Some((at, leaf)));
-        debug_assert_eq!(key, RequestKey::of(key.tenant(), request.id.as_str()));
+        debug_assert_eq!(key, RequestKey::of(key.tenant(), request.id.as_bytes()));
         Some((at, leaf, key))
     }
 }

@@ -10,9 +10,8 @@ use crate::request::Id;
 /// Ids of one page, as a power of two.
 const PAGE_BITS: u32 = 6;
 const PAGE: usize = 1 << PAGE_BITS;
-/// Records of one chunk, as a power of two.
-const CHUNK_BITS: u32 = 8;
-const CHUNK: usize = 1 << CHUNK_BITS;
+/// Bytes of one chunk of records, or a little less: allocators have places for just so many.
+const CHUNK_BYTES: usize = 16 * 1024;
 /// Nothing lies here.
 const NOWHERE: u32 = u32::MAX;
 
@@ -91,18 +90,24 @@ impl<V> Default for IdMap<V> {
     }
 }
 
-fn chunk_of(place: u32) -> (usize, usize) {
-    (place as usize >> CHUNK_BITS, place as usize % CHUNK)
-}
-
 impl<V> IdMap<V> {
+    /// Records of one chunk.
+    const CHUNK: usize = {
+        let fit = CHUNK_BYTES / size_of::<Option<V>>();
+        if fit == 0 { 1 } else { fit }
+    };
+
+    fn chunk_of(place: u32) -> (usize, usize) {
+        (place as usize / Self::CHUNK, place as usize % Self::CHUNK)
+    }
+
     pub(crate) fn get(&self, id: &Id) -> Option<&V> {
-        let (chunk, at) = chunk_of(self.places.get(*id)?);
+        let (chunk, at) = Self::chunk_of(self.places.get(*id)?);
         self.chunks[chunk][at].as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, id: &Id) -> Option<&mut V> {
-        let (chunk, at) = chunk_of(self.places.get(*id)?);
+        let (chunk, at) = Self::chunk_of(self.places.get(*id)?);
         self.chunks[chunk][at].as_mut()
     }
 
@@ -114,7 +119,7 @@ impl<V> IdMap<V> {
     pub(crate) fn insert(&mut self, id: Id, value: V) {
         let before = self.places.get(id);
         let place = before.or_else(|| self.spare.pop()).unwrap_or_else(|| self.make_room());
-        let (chunk, at) = chunk_of(place);
+        let (chunk, at) = Self::chunk_of(place);
         self.chunks[chunk][at] = Some(value);
         if before.is_none() {
             self.places.set(id, place);
@@ -123,10 +128,10 @@ impl<V> IdMap<V> {
 
     /// A place where there was nothing yet.
     fn make_room(&mut self) -> u32 {
-        if self.chunks.last().is_none_or(|last| last.len() == CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
+        if self.chunks.last().is_none_or(|last| last.len() == Self::CHUNK) {
+            self.chunks.push(Vec::with_capacity(Self::CHUNK));
         }
-        let before = (self.chunks.len() - 1) << CHUNK_BITS;
+        let before = (self.chunks.len() - 1) * Self::CHUNK;
         let within = self.chunks.last_mut().map_or(0, |last| {
             last.push(None);
             last.len() - 1
@@ -137,7 +142,7 @@ impl<V> IdMap<V> {
     pub(crate) fn remove(&mut self, id: &Id) -> Option<V> {
         let place = self.places.remove(*id)?;
         self.spare.push(place);
-        let (chunk, at) = chunk_of(place);
+        let (chunk, at) = Self::chunk_of(place);
         self.chunks[chunk][at].take()
     }
 
@@ -172,8 +177,10 @@ impl<V> std::ops::Index<&Id> for IdMap<V> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{CHUNK, IdMap, PAGE};
+    use super::{IdMap, PAGE};
     use crate::request::Id;
+
+    const CHUNK: usize = IdMap::<u64>::CHUNK;
 
     #[test]
     fn it_is_a_map() {

@@ -6,10 +6,11 @@ use crate::amount::Amounts;
 use crate::ask::Ask;
 use crate::ended::EndedRecord;
 use crate::found::Found;
+use crate::granted::Lease;
 use crate::ledger::{LeaseRecord, Ledger, PoolIndex, Timer};
 use crate::name::Holder;
 use crate::pool::{NodeId, PoolState};
-use crate::request::{End, Ended, Id, Lease, ReasonCode, Request, Ticket};
+use crate::request::{End, Ended, Id, ReasonCode, Request, Ticket};
 use crate::ticket::ticket_timers;
 use crate::time::Time;
 use crate::victims::victim_key;
@@ -29,61 +30,45 @@ impl Ledger {
         };
         self.next_id = self.next_id.max(id.0 + 1);
         let resources = self.with_implied(pool, &request.resources);
-        let ask = self.pools[pool].name_resources(&resources, count);
-        let confirmed = (!request.provisional).then_some(now);
-        let lease = Lease {
-            id,
-            request: Arc::clone(request),
-            resources,
-            count,
-            arrived: now,
-            admitted: now,
-            confirmed,
-            holder: request.holder.clone(),
-            expires: Time::NEVER,
-            deadline: None,
-            observed,
-        };
+        let held = self.pools[pool].hold_resources(&resources, count);
+        let mut lease = Lease::new(id, Arc::clone(request), held, now, now);
+        if !request.provisional {
+            lease.confirm(now);
+        }
+        if observed.is_some() {
+            lease.set(|rare| rare.observed = observed);
+        }
         self.enter(pool, leaf, request, key, id);
-        self.grant(now, pool, leaf, lease, ask);
+        self.grant(now, pool, leaf, lease);
     }
 
     pub(crate) fn dispatch(&mut self, now: Time, id: Id, count: u32) {
         let Some(record) = self.leave_ticket(id) else { return };
         let Ticket { id, request, resources, arrived, holder, .. } = record.ticket;
-        let lease = Lease {
-            id,
-            request,
-            resources,
-            count,
-            arrived,
-            admitted: now,
-            confirmed: None,
-            holder,
-            expires: Time::NEVER,
-            deadline: None,
-            observed: None,
-        };
-        let ask = self.pools[record.pool].ask_of(&lease.resources, count);
-        self.grant(now, record.pool, record.leaf, lease, ask);
+        // They were named when it was queued.
+        let held = self.pools[record.pool].held(&resources, count);
+        let mut lease = Lease::new(id, request, held, arrived, now);
+        lease.hand_over(holder);
+        self.grant(now, record.pool, record.leaf, lease);
     }
 
     /// Counts a new lease, and charges it.
-    pub(crate) fn grant(&mut self, now: Time, pool: PoolIndex, leaf: NodeId, mut lease: Lease, ask: Ask) {
+    pub(crate) fn grant(&mut self, now: Time, pool: PoolIndex, leaf: NodeId, mut lease: Lease) {
         lease.expires = expiry(&self.pools[pool], &lease, now);
-        self.charge(pool, leaf, &ask);
-        self.take_rates(now, pool, leaf, &ask);
-        self.pools[pool].pass_averages(leaf, &ask, now);
-        let charged = self.pools[pool].node(leaf).budgeted.then(|| self.total(pool, &ask));
-        self.take_lease(LeaseRecord { lease, pool, leaf, ask, charged, victim: None });
+        let ask = &lease.held.ask;
+        self.charge(pool, leaf, ask);
+        self.take_rates(now, pool, leaf, ask);
+        self.pools[pool].pass_averages(leaf, ask, now);
+        let charged = self.pools[pool].node(leaf).budgeted;
+        self.take_lease(LeaseRecord::new(lease, pool, leaf, charged));
         self.pools[pool].pass_bursts(leaf, now);
     }
 
     /// Counts a lease.
     pub(crate) fn take_lease(&mut self, record: LeaseRecord) {
         let id = record.lease.id;
-        let pool = &mut self.pools[record.pool];
-        pool.count_lease(record.leaf, &record.ask, 1);
+        let pool = &mut self.pools[record.pool()];
+        pool.count_lease(record.leaf, record.ask(), 1);
         if let Some(key) = victim_key(&record.lease) {
             pool.nodes[record.leaf as usize].victims.insert(key);
         }
@@ -102,14 +87,14 @@ impl Ledger {
 
     pub(crate) fn confirm_lease(&mut self, now: Time, id: Id) {
         let Some(record) = self.leases.get_mut(&id) else { return };
-        record.lease.confirmed = record.lease.confirmed.or(Some(now));
+        record.lease.confirm(now);
         self.prolong(now, id);
     }
 
     /// Gives a lease its whole time to live again.
     pub(crate) fn prolong(&mut self, now: Time, id: Id) {
         let Some(record) = self.leases.get_mut(&id) else { return };
-        let expires = expiry(&self.pools[record.pool], &record.lease, now);
+        let expires = expiry(&self.pools[record.pool()], &record.lease, now);
         if expires != record.lease.expires {
             self.timers.remove(&(record.lease.expires, Timer::LeaseEnd(id)));
             record.lease.expires = expires;
@@ -121,11 +106,12 @@ impl Ledger {
 
     pub(crate) fn hear(&mut self, now: Time, id: Id, holder: Option<&Holder>) {
         if let Some(record) = self.leases.get_mut(&id) {
-            record.lease.confirmed = record.lease.confirmed.or(Some(now));
+            record.lease.confirm(now);
             if let Some(holder) = holder
-                && record.lease.holder.as_ref() != Some(holder)
+                && record.lease.holder() != Some(holder)
             {
-                let old = record.lease.holder.replace(holder.clone());
+                let old = record.lease.holder().cloned();
+                record.lease.hand_over(Some(holder.clone()));
                 self.hand_over(id, old.as_ref(), holder);
             }
             self.prolong(now, id);
@@ -160,8 +146,10 @@ impl Ledger {
     pub(crate) fn resize(&mut self, now: Time, id: Id, resources: &Amounts, observed: Option<ReasonCode>) {
         let Some(record) = self.leases.get(&id) else { return };
         let (at, leaf, count, old, victim) =
-            (record.pool, record.leaf, record.lease.count, record.ask.clone(), record.victim);
-        let ask = self.pools[at].name_resources(resources, count);
+            (record.pool(), record.leaf, record.lease.count(), record.ask().clone(), record.victim());
+        let before = self.charged(record);
+        let held = self.pools[at].hold_resources(resources, count);
+        let ask = &held.ask;
         let more = Ask(ask
             .0
             .iter()
@@ -173,11 +161,11 @@ impl Ledger {
         let more = self.total(at, &more);
         let pool = &mut self.pools[at];
         pool.pass_averages(leaf, &old, now);
-        pool.pass_averages(leaf, &ask, now);
+        pool.pass_averages(leaf, ask, now);
         // A lease that gives way is gone from the plans already.
         let planned = victim.is_none();
         pool.add(leaf, &old, -1, true, planned, planned);
-        pool.add(leaf, &ask, 1, true, planned, planned);
+        pool.add(leaf, ask, 1, true, planned, planned);
         if let Some(number) = victim {
             // It gives back so much less.
             let slots = old.0.iter().map(|(slot, amount)| (*slot, amount - ask.of(*slot)));
@@ -188,22 +176,21 @@ impl Ledger {
         }
         pool.pass_bursts(leaf, now);
         let Some(record) = self.leases.get_mut(&id) else { return };
-        record.ask = ask;
-        record.lease.resources = resources.clone();
-        if observed.is_some() && record.lease.observed.is_none() {
+        record.lease.held = held;
+        if observed.is_some() && record.lease.observed().is_none() {
             if let Some(key) = victim_key(&record.lease) {
                 self.pools[at].nodes[leaf as usize].victims.remove(&key);
             }
-            record.lease.observed = observed;
+            record.lease.set(|rare| rare.observed = observed);
         }
-        if let Some(charged) = &mut record.charged {
+        if let Some(charged) = before {
             let added = more.iter().filter(|(name, _)| charged.get(name.as_str()).is_none());
             let summed = charged
                 .iter()
                 .map(|(name, amount)| (name.clone(), amount + more.get(name.as_str()).unwrap_or(0)))
                 .chain(added.map(|(name, amount)| (name.clone(), amount)))
                 .collect();
-            *charged = Amounts::merged(summed);
+            record.lease.set(|rare| rare.charged = Some(Amounts::merged(summed)));
         }
         self.pools[at].unname_resources(&old);
     }
@@ -215,8 +202,9 @@ impl Ledger {
             let serial = self.pools[record.pool].node(record.leaf).serial;
             (record.ticket.request, record.ticket.holder, serial, false)
         } else if let Some(record) = self.leave_lease(now, id) {
-            let serial = self.pools[record.pool].node(record.leaf).serial;
-            (record.lease.request, record.lease.holder, serial, true)
+            let serial = self.pools[record.pool()].node(record.leaf).serial;
+            let holder = record.lease.holder().cloned();
+            (record.lease.request, holder, serial, true)
         } else {
             return;
         };
@@ -229,26 +217,26 @@ impl Ledger {
 
     pub(crate) fn leave_lease(&mut self, now: Time, id: Id) -> Option<LeaseRecord> {
         let record = self.leases.remove(&id)?;
-        let LeaseRecord { lease, pool: at, leaf, ask, .. } = &record;
+        let (lease, at, leaf, ask) = (&record.lease, record.pool(), record.leaf, record.ask());
         self.timers.remove(&(lease.expires, Timer::LeaseEnd(id)));
-        let pool = &mut self.pools[*at];
-        pool.pass_averages(*leaf, ask, now);
-        if let Some(number) = record.victim {
-            pool.add(*leaf, ask, -1, true, false, false);
-            pool.count(*leaf, -1, 0, -1);
+        let pool = &mut self.pools[at];
+        pool.pass_averages(leaf, ask, now);
+        if let Some(number) = record.victim() {
+            pool.add(leaf, ask, -1, true, false, false);
+            pool.count(leaf, -1, 0, -1);
             pool.claims.victims.remove(&number);
             pool.claims.book.lose(number);
-            pool.write(|book, pool| book.put_back(pool, number, *leaf, ask));
-            pool.unmark(*leaf);
-            if let Some(deadline) = lease.deadline {
+            pool.write(|book, pool| book.put_back(pool, number, leaf, ask));
+            pool.unmark(leaf);
+            if let Some(deadline) = lease.deadline() {
                 self.timers.remove(&(deadline, Timer::Deadline(id)));
                 self.timers.remove(&(deadline, Timer::AtOnce(id)));
             }
         } else {
-            pool.count_lease(*leaf, ask, -1);
+            pool.count_lease(leaf, ask, -1);
         }
         if let Some(key) = victim_key(lease) {
-            pool.nodes[*leaf as usize].victims.remove(&key);
+            pool.nodes[leaf as usize].victims.remove(&key);
         }
         pool.admissions.remove(&(lease.admitted, id));
         if let Some(length) = lease.request.expected_duration {
@@ -257,22 +245,30 @@ impl Ledger {
         }
         let length = crate::time::nanos_of(now.since(lease.admitted));
         pool.observed_length = Some(pool.observed_length.map_or(length, |mean| mean - mean / 16 + length / 16));
-        pool.pass_bursts(*leaf, now);
-        if lease.confirmed.is_none()
-            && let Some(charged) = &record.charged
+        pool.pass_bursts(leaf, now);
+        if lease.confirmed().is_none()
+            && let Some(charged) = self.charged(&record)
         {
-            self.refund(*at, *leaf, charged, lease.admitted);
+            self.refund(at, leaf, &charged, lease.admitted);
         }
-        self.pools[*at].unname_resources(ask);
-        self.leave_tenants(now, *at, *leaf);
+        self.pools[at].unname_resources(ask);
+        self.leave_tenants(now, at, leaf);
         Some(record)
+    }
+}
+
+impl Ledger {
+    /// What was charged for a lease, where a budget was.
+    pub(crate) fn charged(&self, record: &LeaseRecord) -> Option<Amounts> {
+        let apart = || record.lease.rare().and_then(|rare| rare.charged.clone());
+        record.charged.then(|| apart().unwrap_or_else(|| self.total(record.pool(), record.ask())))
     }
 }
 
 /// When a lease ends unless its holder is heard.
 fn expiry(pool: &PoolState, lease: &Lease, now: Time) -> Time {
     let ttl = lease.request.ttl.unwrap_or(pool.spec.lease_ttl);
-    let span = match lease.confirmed {
+    let span = match lease.confirmed() {
         None if !pool.spec.confirm_within.is_zero() => pool.spec.confirm_within,
         _ => ttl,
     };

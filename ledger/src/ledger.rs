@@ -8,12 +8,13 @@ use foldhash::fast::FixedState;
 use crate::amount::{Amount, Amounts};
 use crate::ask::Ask;
 use crate::config::{Budget, Class, Enforce, Settings, Tenant};
-
+use crate::configure::POOLS_MAX;
 use crate::decide::{allow, check_total, invalid};
 use crate::decision::{Amendment, Decision, Refusal};
 use crate::dispatch::{Asker, Finding};
 use crate::ended::{EndedRecord, Endings};
 use crate::entry::Entry;
+use crate::granted::Lease;
 use crate::ids::IdMap;
 use crate::name::{Holder, Name, TenantPath};
 use crate::pool::{Leaf, NodeId, PoolState};
@@ -21,7 +22,7 @@ use crate::queue::{Shape, TicketKey};
 use crate::rate::RateState;
 use crate::rated::RateIndex;
 use crate::reclaim::ClaimKey;
-use crate::request::{End, Id, Lease, ReasonCode, Request, Ticket};
+use crate::request::{End, Id, ReasonCode, Request, Ticket};
 use crate::requests::{RequestKey, Requests, TenantSerial};
 use crate::rows::Rows;
 use crate::time::Time;
@@ -49,13 +50,32 @@ pub enum Close {
 #[derive(Clone, Debug)]
 pub(crate) struct LeaseRecord {
     pub(crate) lease: Lease,
-    pub(crate) pool: PoolIndex,
     pub(crate) leaf: NodeId,
-    pub(crate) ask: Ask,
-    /// What was charged for it, where a budget was.
-    pub(crate) charged: Option<Amounts>,
+    /// There are fewer pools than this can say.
+    pool: u16,
+    /// Whether budgets were charged for it: what it holds, or what is said apart.
+    pub(crate) charged: bool,
+}
+
+impl LeaseRecord {
+    pub(crate) fn new(lease: Lease, pool: PoolIndex, leaf: NodeId, charged: bool) -> Self {
+        const { assert!(POOLS_MAX <= u16::MAX as usize) };
+        Self { lease, leaf, pool: pool as u16, charged }
+    }
+
+    pub(crate) fn pool(&self) -> PoolIndex {
+        self.pool.into()
+    }
+
+    /// Of all instances together.
+    pub(crate) fn ask(&self) -> &Ask {
+        &self.lease.held.ask
+    }
+
     /// Its number among the victims of its pool, where it gives way.
-    pub(crate) victim: Option<u64>,
+    pub(crate) fn victim(&self) -> Option<u64> {
+        self.lease.rare()?.victim
+    }
 }
 
 /// A ticket, and where it stands in its pool.
@@ -223,7 +243,7 @@ impl Ledger {
         pool.announce(&leaf);
         // Of a member that is not made yet nothing is known.
         let made = leaf.unmade.is_none().then(|| pool.node(leaf.node));
-        let key = made.map(|node| RequestKey::of(node.serial, request.id.as_str()));
+        let key = made.map(|node| RequestKey::of(node.serial, request.id.as_bytes()));
         if let Some(key) = key
             && let Some(known) = self.decided(now, &leaf, at, request, key)?
         {
@@ -254,7 +274,7 @@ impl Ledger {
     /// Asks for the confirmation of a lease; nothing to post where it was confirmed before.
     pub fn confirm(&self, now: Time, id: Id) -> Result<Option<Entry>, Refusal> {
         let record = self.live_lease(now, id)?;
-        Ok(record.lease.confirmed.is_none().then_some(Entry::Confirmed { id }))
+        Ok(record.lease.confirmed().is_none().then_some(Entry::Confirmed { id }))
     }
 
     /// Asks for the renewal of a lease or ticket, by its holder or by another who takes it over.
@@ -283,7 +303,7 @@ impl Ledger {
     /// Asks for another size of a lease, per instance; a resource not named stays as it is.
     pub fn amend(&self, now: Time, id: Id, resources: &Amounts) -> Result<Amendment, Refusal> {
         let record = self.live_lease(now, id)?;
-        let held = &record.lease.resources;
+        let held = record.lease.resources();
         let merged: Vec<_> = held
             .iter()
             .filter(|(name, _)| resources.get(name.as_str()).is_none())
@@ -291,7 +311,7 @@ impl Ledger {
             .map(|(name, amount)| (name.clone(), amount))
             .collect();
         let wanted = Amounts::merged(merged);
-        check_total("resources", &wanted, record.lease.count)?;
+        check_total("resources", &wanted, record.lease.count())?;
         if wanted == *held {
             return Ok(Amendment { entry: None, reasons: Vec::new() });
         }
@@ -305,12 +325,12 @@ impl Ledger {
             return Ok(Amendment { entry: resized(None), reasons: Vec::new() });
         }
         let leaf = Leaf::at(record.leaf);
-        let ask = self.pool_at(record.pool).ask_of(&more, record.lease.count);
-        self.check_countable(record.pool, &more, record.lease.count, &ask)?;
-        if record.victim.is_some() {
+        let ask = self.pool_at(record.pool()).ask_of(&more, record.lease.count());
+        self.check_countable(record.pool(), &more, record.lease.count(), &ask)?;
+        if record.victim().is_some() {
             let mut finding = Finding::of(ReasonCode::HeldForAnother, record.leaf);
             finding.slot = ask.0.first().map(|(slot, _)| *slot);
-            let reasons = vec![self.reason(record.pool, &leaf, &finding)];
+            let reasons = vec![self.reason(record.pool(), &leaf, &finding)];
             return Ok(Amendment { entry: None, reasons });
         }
         let request = &record.lease.request;
@@ -320,13 +340,13 @@ impl Ledger {
             ask: &ask,
             borrow: request.borrow,
             waits: (now, next),
-            key: Some(TicketKey::new(now, request.priority, self.pool_at(record.pool).spec.age_step, next)),
+            key: Some(TicketKey::new(now, request.priority, self.pool_at(record.pool()).spec.age_step, next)),
             claim: None,
             own_claim: None,
         };
-        let (findings, _) = self.against(record.pool, &asker, now);
-        let reasons: Vec<_> = findings.iter().map(|finding| self.reason(record.pool, &leaf, finding)).collect();
-        let enforced = self.enforced(record.pool, &leaf, request) == Enforce::Deny;
+        let (findings, _) = self.against(record.pool(), &asker, now);
+        let reasons: Vec<_> = findings.iter().map(|finding| self.reason(record.pool(), &leaf, finding)).collect();
+        let enforced = self.enforced(record.pool(), &leaf, request) == Enforce::Deny;
         let observed = reasons.first().map(|reason| reason.code);
         let entry = if observed.is_none() || !enforced { resized(observed) } else { None };
         Ok(Amendment { entry, reasons })

@@ -33,6 +33,7 @@ mod due;
 mod ended;
 mod entry;
 mod found;
+mod granted;
 mod hit;
 mod hold;
 mod ids;
@@ -76,6 +77,7 @@ pub use decision::{
 };
 pub use entry::{Entry, Guarantee, Place, Victim};
 pub use found::Found;
+pub use granted::{Lease, LeaseParts};
 pub use hit::{HITS_MAX, Hit, HitDecision, HitStanding};
 pub use ledger::{Close, Ledger};
 pub use name::{
@@ -83,8 +85,8 @@ pub use name::{
     RequestId, Resource, TenantPath, is_shown,
 };
 pub use request::{
-    COUNT_MAX, End, Ended, Id, LABEL_BYTES_MAX, LABELS_MAX, Lease, PRIORITY_MAX, Reason, ReasonCode, Request, SPAN_MAX,
-    State, Ticket, check_labels,
+    COUNT_MAX, Demand, End, Ended, Id, LABEL_BYTES_MAX, LABELS_MAX, PRIORITY_MAX, Reason, ReasonCode, Request,
+    SPAN_MAX, State, Ticket, check_labels,
 };
 pub use snapshot::{
     AverageSnapshot, BudgetSnapshot, BurstSnapshot, ClaimSnapshot, HoldSnapshot, PoolSnapshot, RateSnapshot, Snapshot,

@@ -95,20 +95,12 @@ fn check_label(label: &str, whole: &str) -> Result<(), NameError> {
 
 macro_rules! text_name {
     ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Eq, PartialOrd, Ord)]
-        pub struct $name(Arc<str>);
+        text_name! { $(#[$doc])* $name(Arc<str>) }
 
         impl PartialEq for $name {
             fn eq(&self, other: &Self) -> bool {
                 // Whoever asks often has one name for one thing.
                 Arc::ptr_eq(&self.0, &other.0) || *self.0 == *other.0
-            }
-        }
-
-        impl std::hash::Hash for $name {
-            fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-                self.0.hash(state);
             }
         }
 
@@ -118,22 +110,45 @@ macro_rules! text_name {
                 &self.0
             }
         }
+    };
+    ($(#[$doc:meta])* $name:ident($text:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Eq)]
+        pub struct $name($text);
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+                self.as_str().cmp(other.as_str())
+            }
+        }
+
+        impl std::hash::Hash for $name {
+            fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+                self.as_str().hash(state);
+            }
+        }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:?}", &*self.0)
+                write!(f, "{:?}", self.as_str())
             }
         }
 
         impl std::borrow::Borrow<str> for $name {
             fn borrow(&self) -> &str {
-                &self.0
+                self.as_str()
             }
         }
     };
@@ -237,16 +252,15 @@ impl TenantPath {
 }
 
 macro_rules! free_text {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $max:expr) => {
-        text_name! { $(#[$doc])* $name }
-
+    ($name:ident, $what:literal, $max:expr) => {
         impl $name {
             /// Checks and takes it: shown as it is, within its limit of bytes.
             pub fn parse(text: &str) -> Result<Self, NameError> {
                 if text.is_empty() || text.len() > $max || !are_shown(text) {
                     return Err(NameError(format!(
                         concat!($what, " {} is not 1 to {} bytes without control and invisible characters"),
-                        shown(text), $max
+                        shown(text),
+                        $max
                     )));
                 }
                 Ok(Self(text.into()))
@@ -263,19 +277,73 @@ macro_rules! free_text {
     };
 }
 
-free_text! {
-    /// The caller's id for a request, unique in its tenant.
-    RequestId, "request id", REQUEST_ID_BYTES_MAX
+text_name! {
+    /// Who keeps leases and tickets alive: a job runner, the controller.
+    Holder
 }
 
-free_text! {
-    /// Who keeps leases and tickets alive: a job runner, the controller.
-    Holder, "holder", HOLDER_BYTES_MAX
+free_text! { Holder, "holder", HOLDER_BYTES_MAX }
+
+text_name! {
+    /// The caller's id for a request, unique in its tenant.
+    RequestId(OwnText)
+}
+
+free_text! { RequestId, "request id", REQUEST_ID_BYTES_MAX }
+
+impl RequestId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            OwnText::Short(len, bytes) => match std::str::from_utf8(&bytes[..usize::from(*len)]) {
+                Ok(text) => text,
+                Err(_) => unreachable!("it was text when it came"),
+            },
+            OwnText::Long(text) => text,
+        }
+    }
+
+    /// The id as bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            OwnText::Short(len, bytes) => &bytes[..usize::from(*len)],
+            OwnText::Long(text) => text.as_bytes(),
+        }
+    }
+}
+
+impl PartialEq for RequestId {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+/// So much of a text lies in its place: a UUID does, in braces too.
+const SHORT_BYTES_MAX: usize = 38;
+
+/// A text that hardly ever comes again: there is nobody to share it with, and most are short.
+#[derive(Clone, PartialEq, Eq)]
+enum OwnText {
+    Short(u8, [u8; SHORT_BYTES_MAX]),
+    Long(Arc<str>),
+}
+
+impl From<&str> for OwnText {
+    fn from(text: &str) -> Self {
+        let mut bytes = [0; SHORT_BYTES_MAX];
+        match bytes.get_mut(..text.len()) {
+            Some(place) => {
+                place.copy_from_slice(text.as_bytes());
+                Self::Short(text.len() as u8, bytes)
+            }
+            None => Self::Long(text.into()),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{LEVELS_MAX, Name, RequestId, Resource, TenantPath, is_shown};
+    use super::{LEVELS_MAX, Name, REQUEST_ID_BYTES_MAX, RequestId, Resource, TenantPath, is_shown};
 
     #[test]
     fn names_are_dns_labels() {
@@ -315,6 +383,31 @@ mod tests {
             assert_eq!(kept.as_str(), bad);
         }
         assert!(RequestId::kept("").is_err() && RequestId::kept(&"x".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn an_id_is_its_text_however_long_it_is() {
+        for len in 1..=REQUEST_ID_BYTES_MAX {
+            let text: String = "läuft-"
+                .chars()
+                .cycle()
+                .take_while({
+                    let mut bytes = 0;
+                    move |char| {
+                        bytes += char.len_utf8();
+                        bytes <= len
+                    }
+                })
+                .collect();
+            let (id, other) = (RequestId::parse(&text).expect("an id"), RequestId::kept(&text).expect("an id"));
+            assert_eq!((id.as_str(), id.to_string()), (&*text, text.clone()));
+            assert!(id == other && id.clone() == id);
+            if len < REQUEST_ID_BYTES_MAX {
+                let longer = RequestId::parse(&format!("{text}x")).expect("an id");
+                assert!(id != longer && id < longer);
+            }
+        }
+        assert_eq!(size_of::<RequestId>(), 40);
     }
 
     #[test]

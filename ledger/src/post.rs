@@ -24,7 +24,7 @@ impl Ledger {
         }
         self.revoking = match entry {
             Entry::Ended { id, end: End::Revoked } => {
-                let deadline = self.leases.get(id).and_then(|record| record.lease.deadline);
+                let deadline = self.leases.get(id).and_then(|record| record.lease.deadline());
                 self.revoking || deadline.is_some_and(|at| self.timers.contains(&(at, Timer::AtOnce(*id))))
             }
             _ => false,
@@ -131,7 +131,7 @@ impl Ledger {
                 break;
             }
             if let Some(record) = self.endings.forget_first() {
-                let key = RequestKey::of(record.tenant(), record.request().id.as_str());
+                let key = RequestKey::of(record.tenant(), record.request().id.as_bytes());
                 self.requests.remove(key, record.id());
             }
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{Change, Class, Pool, Settings};
 use crate::configure::Draft;
-use crate::ledger::{Ledger, TenantIndex, Timer};
+use crate::ledger::{LeaseRecord, Ledger, TenantIndex, Timer};
 use crate::name::{Name, Resource, TenantPath};
 use crate::pool::NodeId;
 use crate::rate::RateState;
@@ -149,7 +149,7 @@ impl Ledger {
     pub(crate) fn grow(&mut self, mut pools: Vec<PoolSnapshot>) {
         pools.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
         let mut named: BTreeMap<Name, BTreeSet<Resource>> = BTreeMap::new();
-        let leases = self.leases.values().map(|record| (&record.lease.request.pool, &record.lease.resources));
+        let leases = self.leases.values().map(|record| (&record.lease.request.pool, record.lease.resources()));
         let tickets = self.tickets.values().map(|record| (&record.ticket.request.pool, &record.ticket.resources));
         for (pool, resources) in leases.chain(tickets) {
             if !named.contains_key(pool) {
@@ -217,13 +217,19 @@ impl Ledger {
     fn recount(&mut self) {
         let mut leases: Vec<_> = std::mem::take(&mut self.leases).into_values().collect();
         leases.sort_unstable_by_key(|record| record.lease.id);
-        for mut record in leases {
-            let Some((pool, leaf)) = self.stands(&record.lease.request.pool, &record.lease.request.tenant) else {
+        for LeaseRecord { mut lease, charged, .. } in leases {
+            let Some((pool, leaf)) = self.stands(&lease.request.pool, &lease.request.tenant) else {
                 continue;
             };
-            (record.pool, record.leaf, record.victim) = (pool, leaf, None);
-            record.ask = self.pools[pool].name_resources(&record.lease.resources, record.lease.count);
-            self.take_lease(record);
+            lease.held = self.pools[pool].hold_resources(lease.resources(), lease.count());
+            if lease.rare().is_some() {
+                let total = self.total(pool, &lease.held.ask);
+                lease.set(|rare| {
+                    rare.victim = None;
+                    rare.charged.take_if(|charged| *charged == total);
+                });
+            }
+            self.take_lease(LeaseRecord::new(lease, pool, leaf, charged));
         }
         let mut tickets: Vec<_> = std::mem::take(&mut self.tickets).into_values().collect();
         tickets.sort_unstable_by_key(|record| record.ticket.id);

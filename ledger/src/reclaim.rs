@@ -258,7 +258,7 @@ impl Ledger {
                 found.by.push(one);
             }
             let record = &self.leases[&victim];
-            plan.add(pool, record.leaf, &record.ask, -1);
+            plan.add(pool, record.leaf, record.ask(), -1);
             found.victims.push(victim);
         }
     }
@@ -315,7 +315,7 @@ impl Ledger {
         pool.node(leaf).victims.iter().find(|id| {
             let record = &self.leases[id];
             record.lease.admitted.after(pool.spec.min_runtime) <= now
-                && slots.iter().any(|slot| record.ask.of(*slot) > 0)
+                && slots.iter().any(|slot| record.ask().of(*slot) > 0)
                 && !taken.contains(id)
         })
     }
@@ -414,7 +414,7 @@ impl<'a> Sweep<'a> {
         let (from, to, sign) = if number > self.gone { (self.gone, number, -1) } else { (number, self.gone, 1) };
         for (_, lease) in self.pool.claims.victims.range(from..to).filter(|(n, _)| Some(**n) != self.spared) {
             let record = &self.ledger.leases[lease];
-            self.plan.add(self.pool, record.leaf, &record.ask, sign);
+            self.plan.add(self.pool, record.leaf, record.ask(), sign);
         }
         self.gone = number;
         self

@@ -1,6 +1,7 @@
 //! What is asked for, what comes of it, and what is kept of it.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,10 +58,20 @@ impl fmt::Display for Id {
 }
 
 /// What somebody wants to start.
+///
+/// Callers ask the same again and again, each time by another id. So all but the id is kept apart, and whoever has it keeps
+/// it once for all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The caller's id for it, unique in its tenant.
     pub id: RequestId,
+    /// All else.
+    pub demand: Arc<Demand>,
+}
+
+/// All of a request but its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Demand {
     /// On whose quota.
     pub tenant: TenantPath,
     /// Out of which pool.
@@ -93,11 +104,37 @@ pub struct Request {
     pub enforce: Option<Enforce>,
 }
 
+impl Deref for Request {
+    type Target = Demand;
+
+    fn deref(&self) -> &Demand {
+        &self.demand
+    }
+}
+
+impl DerefMut for Request {
+    /// Of a demand that others have too, a copy is changed.
+    fn deref_mut(&mut self) -> &mut Demand {
+        Arc::make_mut(&mut self.demand)
+    }
+}
+
 impl Request {
     /// A request for one instance that may wait and borrow.
     pub fn new(id: RequestId, tenant: TenantPath, pool: Name, resources: Amounts) -> Self {
+        Self { id, demand: Arc::new(Demand::new(tenant, pool, resources)) }
+    }
+
+    /// Whether this asks for the same thing: everything but who holds it.
+    pub fn same_contents(&self, other: &Self) -> bool {
+        self.id == other.id && (Arc::ptr_eq(&self.demand, &other.demand) || self.demand.same_contents(&other.demand))
+    }
+}
+
+impl Demand {
+    /// One instance, that may wait and borrow.
+    pub fn new(tenant: TenantPath, pool: Name, resources: Amounts) -> Self {
         Self {
-            id,
             tenant,
             pool,
             resources,
@@ -117,9 +154,8 @@ impl Request {
     }
 
     /// Whether this asks for the same thing: everything but who holds it.
-    pub fn same_contents(&self, other: &Self) -> bool {
+    fn same_contents(&self, other: &Self) -> bool {
         let Self {
-            id,
             tenant,
             pool,
             resources,
@@ -136,8 +172,7 @@ impl Request {
             labels,
             enforce,
         } = self;
-        *id == other.id
-            && *tenant == other.tenant
+        *tenant == other.tenant
             && *pool == other.pool
             && *resources == other.resources
             && *count == other.count
@@ -305,44 +340,6 @@ pub enum State {
     Reclaiming,
     /// It is gone.
     Ended(End),
-}
-
-/// A lease: capacity in use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
-    /// Its number.
-    pub id: Id,
-    /// What was asked for.
-    pub request: Arc<Request>,
-    /// Per instance, as held now.
-    pub resources: Amounts,
-    /// Instances held.
-    pub count: u32,
-    /// When the request arrived.
-    pub arrived: Time,
-    /// When it was admitted.
-    pub admitted: Time,
-    /// When its holder confirmed it; none while it is provisional.
-    pub confirmed: Option<Time>,
-    /// Who keeps it alive.
-    pub holder: Option<Holder>,
-    /// When it ends unless it is renewed or confirmed; [`Time::NEVER`] where it has no time to live.
-    pub expires: Time,
-    /// When it is revoked, where it must give way.
-    pub deadline: Option<Time>,
-    /// The reason for which it would have been queued or denied, had that been enforced.
-    pub observed: Option<ReasonCode>,
-}
-
-impl Lease {
-    /// Where it stands.
-    pub fn state(&self) -> State {
-        match (self.deadline, self.confirmed) {
-            (Some(_), _) => State::Reclaiming,
-            (None, None) => State::Provisional,
-            (None, Some(_)) => State::Active,
-        }
-    }
 }
 
 /// A ticket: a place in the queue.

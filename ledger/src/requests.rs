@@ -31,7 +31,7 @@ pub(crate) struct RequestKey {
 }
 
 impl RequestKey {
-    pub(crate) fn of(tenant: TenantSerial, request: &str) -> Self {
+    pub(crate) fn of(tenant: TenantSerial, request: &[u8]) -> Self {
         Self { hash: FixedState::default().hash_one((tenant, request)), tenant }
     }
 
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn an_id_is_its_tenants_own() {
         let mut requests = Requests::default();
-        let [one, other] = [1, 2].map(|tenant| RequestKey::of(TenantSerial(tenant), "r"));
+        let [one, other] = [1, 2].map(|tenant| RequestKey::of(TenantSerial(tenant), b"r"));
         assert_ne!(one.hash, other.hash);
         requests.insert(one, Id(7));
         assert_eq!((known(&requests, one), known(&requests, other)), (vec![7], vec![]));
@@ -148,14 +148,14 @@ mod tests {
     #[test]
     fn ids_that_nobody_made_up_are_all_within_reach() {
         let mut requests = Requests::default();
-        let key = |number: u64| RequestKey::of(TenantSerial(number % 7), &format!("run-{number}"));
+        let key = |number: u64| RequestKey::of(TenantSerial(number % 7), format!("run-{number}").as_bytes());
         for number in 0..100_000 {
             requests.insert(key(number), Id(number));
         }
         assert!(requests.others.is_empty());
         assert!((0..100_000).step_by(99).all(|number| known(&requests, key(number)).contains(&number)));
-        assert!(
-            (0..1_000).all(|number| known(&requests, RequestKey::of(TenantSerial(9), &format!("{number}"))).is_empty())
-        );
+        assert!((0..1_000).all(|number| {
+            known(&requests, RequestKey::of(TenantSerial(9), format!("{number}").as_bytes())).is_empty()
+        }));
     }
 }

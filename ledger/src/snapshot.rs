@@ -10,6 +10,7 @@ use crate::claim::take_claim;
 use crate::config::{Class, Pool, Settings, Tenant};
 use crate::ended::EndedRecord;
 use crate::entry::{Guarantee, Place};
+use crate::granted::Lease;
 use crate::hold::Hold;
 use crate::ledger::{LeaseRecord, Ledger, TicketRecord, Timer};
 use crate::name::{Name, Resource};
@@ -17,7 +18,7 @@ use crate::pool::{NodeId, PoolState, Slot};
 use crate::queue::{Shape, TicketKey};
 use crate::rate::Taken;
 use crate::reclaim::{Claim, ClaimKey};
-use crate::request::{Ended, Id, Lease, Request, Ticket};
+use crate::request::{Ended, Id, Request, Ticket};
 use crate::requests::{NOBODY, RequestKey, TenantSerial};
 use crate::time::Time;
 
@@ -229,7 +230,7 @@ impl Ledger {
             })
             .collect();
         let mut leases: Vec<_> =
-            self.leases.values().map(|record| (record.lease.clone(), record.charged.clone())).collect();
+            self.leases.values().map(|record| (record.lease.clone(), self.charged(record))).collect();
         leases.sort_unstable_by_key(|(lease, _)| lease.id);
         let mut tickets: Vec<_> = self
             .tickets
@@ -276,15 +277,15 @@ impl Ledger {
             }
         }
         // Where leases and tickets stand is found as the trees are grown.
-        for (lease, charged) in snapshot.leases {
+        for (mut lease, charged) in snapshot.leases {
             let id = lease.id;
             ledger.know(&lease.request, id);
-            if let Some(holder) = &lease.holder {
+            if let Some(holder) = lease.holder() {
                 ledger.holders.entry(holder.clone()).or_default().insert(id);
             }
-            ledger
-                .leases
-                .insert(id, LeaseRecord { lease, pool: 0, leaf: 0, ask: Ask::default(), charged, victim: None });
+            let is_charged = charged.is_some();
+            lease.set(|rare| rare.charged = charged);
+            ledger.leases.insert(id, LeaseRecord::new(lease, 0, 0, is_charged));
         }
         for TicketSnapshot { ticket, rank, turned } in snapshot.tickets {
             let (id, arrived, borrow) = (ticket.id, ticket.arrived, ticket.request.borrow);
@@ -320,7 +321,7 @@ impl Ledger {
         let Some(serial) = index.and_then(|index| self.tenant_at(index)).map(|tenant| tenant.serial) else {
             return NOBODY;
         };
-        self.requests.insert(RequestKey::of(serial, request.id.as_str()), id);
+        self.requests.insert(RequestKey::of(serial, request.id.as_bytes()), id);
         serial
     }
 
@@ -393,7 +394,7 @@ impl Ledger {
         }
         self.pools[at].observed_length = kept.observed_length.map(crate::time::nanos_of);
         for (number, lease) in kept.victims {
-            let deadline = self.leases.get(&lease).and_then(|record| record.lease.deadline);
+            let deadline = self.leases.get(&lease).and_then(|record| record.lease.deadline());
             if let Some(deadline) = deadline {
                 self.give_way(lease, deadline, number, Timer::Deadline(lease));
             }

@@ -22,7 +22,7 @@ impl Ledger {
             leaf = self.leaf(pool, &request.tenant).ok()?;
         }
         let serial = self.pools[pool].node(leaf.node).serial;
-        Some((pool, leaf.node, RequestKey::of(serial, request.id.as_str())))
+        Some((pool, leaf.node, RequestKey::of(serial, request.id.as_bytes())))
     }
 
     /// A request comes under its tenant and its holder.

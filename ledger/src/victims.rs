@@ -2,7 +2,8 @@
 
 use std::cmp::Reverse;
 
-use crate::request::{Id, Lease};
+use crate::granted::Lease;
+use crate::request::Id;
 use crate::rows::Rows;
 use crate::time::Time;
 
@@ -39,7 +40,7 @@ impl Victims {
 
 /// A lease's place among those that may be taken back; none where it may not.
 pub(crate) fn victim_key(lease: &Lease) -> Option<VictimKey> {
-    let may = lease.observed.is_none() && lease.request.borrow && lease.deadline.is_none();
+    let may = lease.observed().is_none() && lease.request.borrow && lease.deadline().is_none();
     may.then_some((Reverse(lease.request.priority), lease.admitted, lease.id))
 }
 

@@ -9,11 +9,12 @@ use crate::config::{Class, Pool, Settings, Tenant};
 use crate::decision::{Explanation, Holding, LevelNumbers, Refusal, Standing};
 use crate::dispatch::Asker;
 use crate::ended::EndedRecord;
+use crate::granted::Lease;
 use crate::ledger::{Ledger, PoolIndex};
 use crate::name::{Resource, TenantPath};
 use crate::pool::{Counters, Leaf, NO_LIMIT, NodeId, ROOT, Set, Slot};
 use crate::queue::TicketKey;
-use crate::request::{Ended, Id, Lease, Request, State, Ticket};
+use crate::request::{Ended, Id, Request, State, Ticket};
 use crate::requests::RequestKey;
 use crate::rows::Rows;
 use crate::share::Share;
@@ -94,8 +95,8 @@ impl Ledger {
     /// The lease or ticket of a request, by the caller's id for it.
     pub fn find(&self, tenant: &TenantPath, request_id: &str) -> Option<Id> {
         let index = self.by_path.get(tenant)?;
-        let key = RequestKey::of(self.tenant_at(*index)?.serial, request_id);
-        self.known_as(key, request_id)
+        let key = RequestKey::of(self.tenant_at(*index)?.serial, request_id.as_bytes());
+        self.known_as(key, request_id.as_bytes())
     }
 
     /// Leases and tickets of a holder, by number.
@@ -252,7 +253,7 @@ impl Ledger {
         let awaited = |lease: &Id| {
             self.leases.get(lease).is_some_and(|victim| {
                 pool.up(victim.leaf)
-                    .any(|node| blocked.iter().any(|(at, slot)| *at == node && victim.ask.of(*slot) > 0))
+                    .any(|node| blocked.iter().any(|(at, slot)| *at == node && victim.ask().of(*slot) > 0))
             })
         };
         counted.filter(awaited).collect()
@@ -358,7 +359,7 @@ impl Ledger {
             return Some(explanation);
         }
         let record = self.leases.get(&id)?;
-        Some(self.levels(now, record.pool, &Leaf::at(record.leaf), &record.lease.request))
+        Some(self.levels(now, record.pool(), &Leaf::at(record.leaf), &record.lease.request))
     }
 
     fn levels(&self, now: Time, at: PoolIndex, leaf: &Leaf, request: &Request) -> Explanation {

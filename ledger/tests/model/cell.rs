@@ -239,7 +239,7 @@ impl Cell {
                 match reason {
                     Some(reason) if !changed => Outcome::Deny(reason),
                     observed => {
-                        let count = self.ledger.lease(id).map_or(0, |lease| i64::from(lease.count));
+                        let count = self.ledger.lease(id).map_or(0, |lease| i64::from(lease.count()));
                         Outcome::Allow { count, observed }
                     }
                 }
@@ -291,8 +291,8 @@ impl Cell {
         }
         for lease in self.ledger.leases() {
             let name = lease.request.id.as_str().to_owned();
-            observed.counts.insert(name.clone(), i64::from(lease.count));
-            if let Some(deadline) = lease.deadline {
+            observed.counts.insert(name.clone(), i64::from(lease.count()));
+            if let Some(deadline) = lease.deadline() {
                 observed.reclaiming.insert(name, deadline.nanos());
             }
         }
@@ -481,7 +481,7 @@ fn tenant_of(tenant: &config::Tenant) -> ledger::Tenant {
 }
 
 fn request_of(request: &Request) -> ledger::Request {
-    ledger::Request {
+    let demand = ledger::Demand {
         count: request.count as u32,
         min_count: request.min_count.unwrap_or(request.count) as u32,
         priority: request.priority as i32,
@@ -490,13 +490,13 @@ fn request_of(request: &Request) -> ledger::Request {
         provisional: request.provisional,
         ttl: request.ttl.map(Duration::from_nanos),
         grace: request.grace.map(Duration::from_nanos),
-        ..ledger::Request::new(
-            RequestId::parse(&request.id).expect("an id"),
+        ..ledger::Demand::new(
             TenantPath::parse(&request.tenant).expect("a path"),
             name(&request.pool),
             amounts(&request.resources),
         )
-    }
+    };
+    ledger::Request { id: RequestId::parse(&request.id).expect("an id"), demand: Arc::new(demand) }
 }
 
 fn reason(reason: &ledger::Reason) -> Reason {

@@ -50,7 +50,9 @@ impl Gate {
 
     fn request(&self, tenant: &str, amount: u64) -> Request {
         let id = RequestId::parse(&format!("r{}", self.asked)).expect("an id");
-        Request { wait: false, ..Request::new(id, path(tenant), name("default"), calls(amount)) }
+        let mut request = Request::new(id, path(tenant), name("default"), calls(amount));
+        request.wait = false;
+        request
     }
 
     /// Whether so much would be admitted, and if not, from when.
@@ -220,7 +222,9 @@ fn a_ticket_waits_for_a_rate_and_no_longer() {
     let queues = Rate { on_exceed: OnExceed::Queue, ..rate(3, Duration::from_secs(7), 3) };
     let mut gate = Gate::of(vec![queues]);
     assert!(gate.take(at(0), "t", 3));
-    let request = Arc::new(Request { wait: true, ..gate.request("t", 2) });
+    let mut request = gate.request("t", 2);
+    request.wait = true;
+    let request = Arc::new(request);
     let decision = gate.ledger.admit(at(0), &request).expect("a decision");
     assert_eq!((decision.outcome, decision.reasons[0].code), (Outcome::Queue, ReasonCode::RateExceeded));
     gate.ledger.post(at(0), &decision.entry.expect("a ticket"));

@@ -304,7 +304,7 @@ fn decide(
 }
 
 fn reclaiming(ledger: &Ledger) -> BTreeSet<headgate_ledger::Id> {
-    ledger.leases().filter(|lease| lease.deadline.is_some()).map(|lease| lease.id).collect()
+    ledger.leases().filter(|lease| lease.deadline().is_some()).map(|lease| lease.id).collect()
 }
 
 fn victims<'a>(entries: impl Iterator<Item = &'a Entry>, cell: &Name) -> Vec<LeaseId> {

@@ -71,7 +71,7 @@ impl Before {
             Entry::Ended { id, end } => Self::Ending(Stands::ending(ledger, *id, *end, time)),
             Entry::Renewed { id, .. } => match (ledger.lease(*id), ledger.ticket(*id)) {
                 (Some(lease), _) => {
-                    Self::Renewing { holder: lease.holder.clone(), provisional: lease.confirmed.is_none() }
+                    Self::Renewing { holder: lease.holder().cloned(), provisional: lease.confirmed().is_none() }
                 }
                 (None, Some(ticket)) => Self::Renewing { holder: ticket.holder.clone(), provisional: false },
                 (None, None) => Self::Nothing,

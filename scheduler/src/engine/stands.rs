@@ -63,7 +63,7 @@ impl Stands {
     pub fn holder(&self) -> Option<&Holder> {
         match self {
             Self::Ticket { ticket, .. } => ticket.holder.as_ref(),
-            Self::Lease(lease) => lease.holder.as_ref(),
+            Self::Lease(lease) => lease.holder(),
             Self::Ended { holder, .. } => holder.as_ref(),
         }
     }
@@ -98,7 +98,7 @@ impl Stands {
     /// A lease or ticket that is about to end.
     pub(super) fn ending(ledger: &Ledger, id: Id, end: End, at: Time) -> Option<Self> {
         let (request, admitted, holder) = match (ledger.lease(id), ledger.ticket(id)) {
-            (Some(lease), _) => (lease.request.clone(), true, lease.holder.clone()),
+            (Some(lease), _) => (lease.request.clone(), true, lease.holder().cloned()),
             (None, Some(ticket)) => (ticket.request.clone(), false, ticket.holder.clone()),
             (None, None) => return None,
         };
@@ -205,11 +205,11 @@ impl From<&Lease> for Footing {
     fn from(lease: &Lease) -> Self {
         Self::Lease {
             id: lease.id,
-            resources: lease.resources.clone(),
-            count: lease.count,
+            resources: lease.resources().clone(),
+            count: lease.count(),
             state: lease.state(),
             expires: lease.expires,
-            deadline: lease.deadline,
+            deadline: lease.deadline(),
         }
     }
 }

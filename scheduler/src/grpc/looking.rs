@@ -405,7 +405,7 @@ pub(super) async fn leases(
         pool.as_ref().is_none_or(|pool| request.pool == *pool)
             && under.covers(tenant)
             && call.caller.sees(tenant)
-            && holder.as_ref().is_none_or(|holder| lease.holder.as_ref() == Some(holder))
+            && holder.as_ref().is_none_or(|holder| lease.holder() == Some(holder))
             && state.is_none_or(|state| super::words::Word::wire(lease.state()) == state)
             && labels.iter().all(|(name, value)| request.labels.iter().any(|(n, v)| n == name && v == value))
     };
@@ -504,7 +504,7 @@ fn holders(view: &View<'_>, caller: &Caller, pool: &Name, resources: &ledger::Am
         .leases()
         .filter(|lease| lease.request.pool == *pool)
         .filter(|lease| {
-            lease.resources.iter().any(|(name, amount)| amount > 0 && resources.get(name.as_str()).is_some())
+            lease.resources().iter().any(|(name, amount)| amount > 0 && resources.get(name.as_str()).is_some())
         })
         .map(|lease| &lease.request.tenant)
         .collect();
@@ -534,7 +534,7 @@ async fn explain_id(service: &Service, call: &Call, text: &str) -> Result<v1::Ex
                 (v1::explain_response::Subject::Ticket(wire), &ticket.resources)
             }
             Stands::Lease(lease) => {
-                (v1::explain_response::Subject::Lease(render::lease(&id.cell, lease)), &lease.resources)
+                (v1::explain_response::Subject::Lease(render::lease(&id.cell, lease)), lease.resources())
             }
             Stands::Ended { .. } => return None,
         };

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use headgate_ledger::{
-    Amount, Amounts, COUNT_MAX, Holder, Name, PRIORITY_MAX, RESOURCES_MAX, Request, RequestId, Resource, SPAN_MAX,
-    TenantPath, check_labels as check_ledger_labels,
+    Amount, Amounts, COUNT_MAX, Demand, Holder, Name, PRIORITY_MAX, RESOURCES_MAX, Request, RequestId, Resource,
+    SPAN_MAX, TenantPath, check_labels as check_ledger_labels,
 };
 use headgate_proto::limits::{IDS_MAX, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
 use headgate_proto::v1;
@@ -85,8 +85,7 @@ pub(super) fn request(wire: Option<v1::Request>, named: Named, caller: &Caller) 
     let holder = holder_name(&mut wrong, "request.holder", &holder);
     check_labels(&mut wrong, "request.labels", &labels);
     let request = (|| {
-        Some(Request {
-            id: id?,
+        let demand = Demand {
             tenant: tenant?,
             pool: pool?,
             resources: resources?,
@@ -102,7 +101,8 @@ pub(super) fn request(wire: Option<v1::Request>, named: Named, caller: &Caller) 
             holder,
             labels: labels.into_iter().collect(),
             enforce: None,
-        })
+        };
+        Some(Request { id: id?, demand: Arc::new(demand) })
     })();
     let request = Arc::new(wrong.or(request)?);
     Ok(Asked { request, explain })

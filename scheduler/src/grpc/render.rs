@@ -75,7 +75,7 @@ fn id(cell: &Name, number: Id) -> String {
 
 /// A lease.
 pub(super) fn lease(cell: &Name, lease: &ledger::Lease) -> v1::Lease {
-    let ledger::Lease {
+    let ledger::LeaseParts {
         id: number,
         request,
         resources,
@@ -87,24 +87,24 @@ pub(super) fn lease(cell: &Name, lease: &ledger::Lease) -> v1::Lease {
         expires,
         deadline,
         observed,
-    } = lease;
+    } = lease.parts();
     v1::Lease {
-        lease_id: id(cell, *number),
+        lease_id: id(cell, number),
         request_id: request.id.to_string(),
         tenant: request.tenant.to_string(),
         pool: request.pool.to_string(),
         state: lease.state().wire().into(),
-        resources: amounts(resources),
-        count: *count,
-        charged: together(resources, *count),
+        resources: amounts(&resources),
+        count,
+        charged: together(&resources, count),
         priority: request.priority,
         borrow: request.borrow,
         holder: holder(held_by.as_ref()),
         labels: labels(&request.labels),
-        arrived_at: time(*arrived),
-        admitted_at: time(*admitted),
+        arrived_at: time(arrived),
+        admitted_at: time(admitted),
         confirmed_at: confirmed.and_then(time),
-        expires_at: time(*expires),
+        expires_at: time(expires),
         deadline: deadline.and_then(time),
         observed: observed.map_or(v1::Reason::Unspecified, Word::wire).into(),
     }

@@ -275,7 +275,7 @@ impl Standings {
     fn read_blocked(&mut self, ledger: &Ledger, now: Time) {
         let mut blocked = std::collections::BTreeMap::<&Name, u32>::new();
         for lease in ledger.leases() {
-            if lease.deadline.is_some_and(|deadline| deadline < now) {
+            if lease.deadline().is_some_and(|deadline| deadline < now) {
                 *blocked.entry(&lease.request.pool).or_default() += 1;
             }
         }

@@ -9,13 +9,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
-use headgate_ledger::{Amounts, Holder, Name, Resource, TenantPath};
+use headgate_ledger::{Amounts, Demand, Holder, Name, Resource, TenantPath};
 
 use super::record::Origin;
 use crate::protobuf::{InOrder, NotPlain};
 
 /// Things of a kind that are known. A ledger of more tenants or holders than this reads some of them several times.
 const KNOWN_MAX: usize = 262_144;
+/// Of what was asked for fewer: where each has a label of its own, none comes again.
+const DEMANDS_MAX: usize = 65_536;
 /// Bytes of what is known: no name is longer, and amounts or an origin that are seldom come again.
 const BYTES_MAX: usize = 256;
 
@@ -28,6 +30,7 @@ pub(super) struct Known {
     holders: Table<Holder>,
     amounts: Table<Amounts>,
     origins: Table<Arc<Origin>>,
+    demands: Table<Arc<Demand>>,
 }
 
 impl Known {
@@ -65,6 +68,23 @@ impl Known {
         })
     }
 
+    /// What was asked for, as all of a request behind its id.
+    pub(super) fn demand(
+        &mut self,
+        bytes: &[u8],
+        read: impl FnOnce(&[u8], &mut Self) -> Result<Demand, NotPlain>,
+    ) -> Result<Arc<Demand>, NotPlain> {
+        if let Some(known) = self.demands.0.get(bytes) {
+            return Ok(known.clone());
+        }
+        let demand = Arc::new(read(bytes, self)?);
+        if self.demands.0.len() >= DEMANDS_MAX {
+            self.demands.0.clear();
+        }
+        self.demands.keep(bytes, &demand);
+        Ok(demand)
+    }
+
     pub(super) fn origin(
         &mut self,
         bytes: &[u8],
@@ -100,6 +120,11 @@ impl<T: Clone> Table<T> {
     #[cold]
     fn learn(&mut self, bytes: &[u8], read: impl FnOnce() -> Result<T, NotPlain>) -> Result<T, NotPlain> {
         let read = read()?;
+        self.keep(bytes, &read);
+        Ok(read)
+    }
+
+    fn keep(&mut self, bytes: &[u8], read: &T) {
         if bytes.len() <= BYTES_MAX {
             if self.0.len() >= KNOWN_MAX {
                 // Those that come again are known again soon.
@@ -107,7 +132,6 @@ impl<T: Clone> Table<T> {
             }
             self.0.insert(bytes.into(), read.clone());
         }
-        Ok(read)
     }
 }
 

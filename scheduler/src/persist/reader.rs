@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_ledger::{Entry, Found, Hit, Id, Request, RequestId, Time};
+use headgate_ledger::{Demand, Entry, Found, Hit, Id, Request, RequestId, Time};
 
 use super::error::RecordError;
 use super::form::Persisted;
@@ -114,6 +114,13 @@ fn hits(bytes: &[u8], known: &mut Known) -> Result<Vec<Hit>, NotPlain> {
 pub(super) fn request(bytes: &[u8], known: &mut Known) -> Result<Arc<Request>, NotPlain> {
     let mut fields = InOrder::new(bytes);
     let id = RequestId::kept(text(fields.message(1)?)?).map_err(|_| NotPlain)?;
+    let demand = known.demand(fields.rest(), demand)?;
+    Ok(Arc::new(Request { id, demand }))
+}
+
+/// All of a request that stands after its id.
+fn demand(bytes: &[u8], known: &mut Known) -> Result<Demand, NotPlain> {
+    let mut fields = InOrder::new(bytes);
     let tenant = known.tenant(fields.message(2)?)?;
     let pool = known.name(fields.message(3)?)?;
     let resources = known.amounts(4, fields.all(4)?)?;
@@ -132,8 +139,7 @@ pub(super) fn request(bytes: &[u8], known: &mut Known) -> Result<Arc<Request>, N
     }
     let enforce = said_word(&mut fields, 16)?;
     fields.end()?;
-    Ok(Arc::new(Request {
-        id,
+    Ok(Demand {
         tenant,
         pool,
         resources,
@@ -149,7 +155,7 @@ pub(super) fn request(bytes: &[u8], known: &mut Known) -> Result<Arc<Request>, N
         holder,
         labels,
         enforce,
-    }))
+    })
 }
 
 #[inline]

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_ledger::{Amounts, End, Enforce, Holder, Name, ReasonCode, Request, RequestId, Resource, TenantPath};
+use headgate_ledger::{
+    Amounts, Demand, End, Enforce, Holder, Name, ReasonCode, Request, RequestId, Resource, TenantPath,
+};
 use headgate_proto::journal::v1 as journal;
 
 use super::error::{At, RecordError};
@@ -67,8 +69,8 @@ impl Persisted for Request {
     type Form = journal::Request;
 
     fn form(&self) -> Self::Form {
-        let Self {
-            id,
+        let Self { id, demand } = self;
+        let Demand {
             tenant,
             pool,
             resources,
@@ -84,7 +86,7 @@ impl Persisted for Request {
             holder,
             labels,
             enforce,
-        } = self;
+        } = &**demand;
         journal::Request {
             id: id.form(),
             tenant: tenant.form(),
@@ -127,8 +129,8 @@ impl Persisted for Request {
             labels,
             enforce,
         } = form;
-        Ok(Self {
-            id: RequestId::kept(&id).at("id")?,
+        let id = RequestId::kept(&id).at("id")?;
+        let demand = Demand {
             tenant: TenantPath::parse(&tenant).at("tenant")?,
             pool: Name::parse(&pool).at("pool")?,
             resources: Amounts::parse(resources).at("resources")?,
@@ -144,7 +146,8 @@ impl Persisted for Request {
             holder: parse_said::<Holder>(holder, "holder")?,
             labels: labels.into_iter().map(|journal::Label { name, value }| (name, value)).collect(),
             enforce: parse_said(enforce, "enforce")?,
-        })
+        };
+        Ok(Self { id, demand: Arc::new(demand) })
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use headgate_ledger::{
     Amounts, AverageSnapshot, BudgetSnapshot, BurstSnapshot, ClaimSnapshot, Ended, HoldSnapshot, Holder, Id, Lease,
-    Name, PoolSnapshot, RateSnapshot, Resource, Snapshot, TenantSnapshot, Ticket, TicketSnapshot, Time,
+    LeaseParts, Name, PoolSnapshot, RateSnapshot, Resource, Snapshot, TenantSnapshot, Ticket, TicketSnapshot, Time,
 };
 use headgate_proto::journal::v1 as journal;
 use prost::Message as _;
@@ -462,18 +462,29 @@ impl Persisted for Lease {
     type Form = journal::Lease;
 
     fn form(&self) -> Self::Form {
-        let Self { id, request, resources, count, arrived, admitted, confirmed, holder, expires, deadline, observed } =
-            self;
+        let LeaseParts {
+            id,
+            request,
+            resources,
+            count,
+            arrived,
+            admitted,
+            confirmed,
+            holder,
+            expires,
+            deadline,
+            observed,
+        } = self.parts();
         journal::Lease {
             id: id.0,
             request: Some(request.form()),
             resources: resources.form(),
-            count: *count,
+            count,
             arrived_ns: arrived.form(),
             admitted_ns: admitted.form(),
             confirmed_ns: confirmed.map(Time::nanos),
             holder: holder.as_ref().map(Persisted::form),
-            expires_ns: (*expires != Time::NEVER).then(|| expires.nanos()),
+            expires_ns: (expires != Time::NEVER).then(|| expires.nanos()),
             deadline_ns: deadline.map(Time::nanos),
             observed: observed.as_ref().map(Persisted::form),
             charged: None,
@@ -495,7 +506,7 @@ impl Persisted for Lease {
             observed,
             charged: _, // a snapshot's, not the lease's
         } = form;
-        Ok(Self {
+        let parts = LeaseParts {
             id: Id(id),
             request: parse_there(request, "request")?,
             resources: Amounts::parse(resources).at("resources")?,
@@ -507,7 +518,8 @@ impl Persisted for Lease {
             expires: expires_ns.map_or(Time::NEVER, Time::from_nanos),
             deadline: deadline_ns.map(Time::from_nanos),
             observed: parse_said(observed, "observed")?,
-        })
+        };
+        Ok(parts.into())
     }
 }
 

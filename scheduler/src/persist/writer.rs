@@ -1,7 +1,7 @@
 //! Writing by hand what is written all day, straight from what happened into its bytes. Everything else is written by the
 //! library, and so would these be, to the byte: a test holds the one against the other.
 
-use headgate_ledger::{Amounts, Entry, Hit, Request};
+use headgate_ledger::{Amounts, Demand, Entry, Hit, Request};
 
 use super::form::{Persisted, nanos};
 use super::record::{Origin, Record, What};
@@ -102,8 +102,8 @@ fn entry(entry: &Entry, back: &mut Back) {
 
 /// Writes a request as a field.
 pub(super) fn write_request(field: u32, request: &Request, back: &mut Back) {
-    let Request {
-        id,
+    let Request { id, demand } = request;
+    let Demand {
         tenant,
         pool,
         resources,
@@ -119,7 +119,7 @@ pub(super) fn write_request(field: u32, request: &Request, back: &mut Back) {
         holder,
         labels,
         enforce,
-    } = request;
+    } = &**demand;
     let before = back.len();
     write_word(16, enforce.as_ref(), back);
     for (name, value) in labels.iter().rev() {

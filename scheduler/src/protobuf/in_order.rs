@@ -113,6 +113,12 @@ impl<'a> InOrder<'a> {
         })
     }
 
+    /// The bytes of what has not been read, as they lie there, keys and all.
+    #[inline]
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.0.0
+    }
+
     /// That there is nothing more.
     #[inline]
     pub(crate) fn end(self) -> Result<(), NotPlain> {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_ledger::{Amounts, Holder, Name, Outcome, Request, RequestId, Resource, TenantPath, Time};
+use headgate_ledger::{Amounts, Demand, Holder, Name, Outcome, Request, RequestId, Resource, TenantPath, Time};
 use serde::{Deserialize, Deserializer, de};
 
 use super::cell::Work;
@@ -465,14 +465,14 @@ impl AcquireShape {
         } = self;
         let said = |error: headgate_ledger::NameError| error.to_string();
         let span = |said: &Option<Span>| said.as_ref().map(|Span(span)| *span);
-        let new = Request::new(
-            RequestId::parse(id).map_err(said)?,
+        let id = RequestId::parse(id).map_err(said)?;
+        let new = Demand::new(
             TenantPath::parse(tenant).map_err(said)?,
             Name::parse(pool.as_deref().unwrap_or(DEFAULT_POOL)).map_err(said)?,
             amounts(resources)?,
         );
         let count = count.unwrap_or(new.count);
-        Ok(Request {
+        let demand = Demand {
             count,
             min_count: min_count.unwrap_or(count),
             priority: priority.as_ref().map_or(new.priority, |Priority(priority)| *priority),
@@ -486,7 +486,8 @@ impl AcquireShape {
             labels: labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             enforce: enforce.map(Into::into),
             ..new
-        })
+        };
+        Ok(Request { id, demand: Arc::new(demand) })
     }
 }
 

@@ -393,7 +393,7 @@ impl Runner<'_> {
     fn check_reclaiming(&self, expect: &Expect, findings: &mut Findings) {
         if let Some(expected) = &expect.reclaiming {
             let leases = self.cell.ledger().leases();
-            let got = leases.filter(|lease| lease.deadline.is_some() && lease.request.pool.as_str() == expect.pool);
+            let got = leases.filter(|lease| lease.deadline().is_some() && lease.request.pool.as_str() == expect.pool);
             self.compare_sets("reclaiming", expected, got.map(|lease| lease.id), findings);
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use headgate_ledger::{
-    Amount, Change, End, Id, Members, Name, Outcome, Quota, Request, RequestId, Resource, SPAN_MAX, Tenant, TenantPath,
-    Time, Violation,
+    Amount, Change, Demand, End, Id, Members, Name, Outcome, Quota, Request, RequestId, Resource, SPAN_MAX, Tenant,
+    TenantPath, Time, Violation,
 };
 
 use super::summary::{JobOutcome, Summary, TenantOutcome, hundredths, summarize};
@@ -284,12 +284,13 @@ impl Simulator<'_> {
         progress.asked += 1;
         let name = format!("{number}.{}", progress.asked);
         let Ok(id) = RequestId::parse(&name) else { return self.unfinished -= 1 };
-        let request = Request {
+        let demand = Demand {
             priority: *priority,
             expected_duration: Some(*declared),
             ttl: Some(Duration::ZERO),
-            ..Request::new(id, tenant.clone(), self.pool.clone(), resources.clone())
+            ..Demand::new(tenant.clone(), self.pool.clone(), resources.clone())
         };
+        let request = Request { id, demand: Arc::new(demand) };
         match self.cell.acquire(&Arc::new(request), Work { confirm: true, runs: Some(*duration) }) {
             Ok(decision) if decision.outcome != Outcome::Deny => {
                 if let Some(id) = decision.id {
@@ -329,8 +330,8 @@ impl Simulator<'_> {
         let Some((_, held)) = self.at.get_mut(&id) else { return };
         // A lease that is gone again by now held nothing for no time.
         let amounts = self.cell.ledger().lease(id).map_or_else(Vec::new, |lease| {
-            let all = |(name, amount): (&Resource, Amount)| (name.clone(), amount.saturating_mul(lease.count.into()));
-            lease.resources.iter().map(all).collect()
+            let all = |(name, amount): (&Resource, Amount)| (name.clone(), amount.saturating_mul(lease.count().into()));
+            lease.resources().iter().map(all).collect()
         });
         for (resource, amount) in &amounts {
             *self.held.entry(resource.clone()).or_default() += amount;

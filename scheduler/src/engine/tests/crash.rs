@@ -172,11 +172,11 @@ fn every_answer_survives_a_kill_at_any_point() {
         for tenant in ["a", "b"] {
             let standing = ledger.standing(recovered.time, "default", tenant).expect("a tenant");
             let held = ledger.leases().filter(|lease| lease.request.tenant == path(tenant));
-            let sum: u64 = held.map(|lease| lease.resources.get("cpu").unwrap_or(0)).sum();
+            let sum: u64 = held.map(|lease| lease.resources().get("cpu").unwrap_or(0)).sum();
             let usage = standing.holdings.iter().find(|holding| holding.resource.as_str() == "cpu");
             assert_eq!(usage.map(|holding| holding.usage), Some(sum));
         }
-        let total: u64 = ledger.leases().map(|lease| lease.resources.get("cpu").unwrap_or(0)).sum();
+        let total: u64 = ledger.leases().map(|lease| lease.resources().get("cpu").unwrap_or(0)).sum();
         assert!(total <= 10, "{total} of 10 are held");
     }
     assert!(!answered.is_empty());

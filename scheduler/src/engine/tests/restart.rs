@@ -63,7 +63,7 @@ async fn what_was_answered_is_there_after_a_restart() {
         stage.check().await;
         let before: Vec<_> = stage
             .engine
-            .read(&main_cell(), |view| view.leases().map(|lease| (lease.id, lease.count)).collect())
+            .read(&main_cell(), |view| view.leases().map(|lease| (lease.id, lease.count())).collect())
             .await
             .expect("a cell");
         stage.engine.shutdown().await;
@@ -71,7 +71,7 @@ async fn what_was_answered_is_there_after_a_restart() {
         assert!(recoveries[0].replay.digests > 0, "{recoveries:?}");
         let after: Vec<_> = again
             .engine
-            .read(&main_cell(), |view| view.leases().map(|lease| (lease.id, lease.count)).collect())
+            .read(&main_cell(), |view| view.leases().map(|lease| (lease.id, lease.count())).collect())
             .await
             .expect("a cell");
         assert_eq!(before, after);

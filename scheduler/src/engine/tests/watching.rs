@@ -143,7 +143,7 @@ async fn what_a_watcher_makes_of_what_it_is_told_is_what_is_there() {
         let (sequence, there) = stage
             .engine
             .read(&main_cell(), |view| {
-                let leases = view.leases().map(|lease| (lease.id, (lease.state(), lease.holder.clone())));
+                let leases = view.leases().map(|lease| (lease.id, (lease.state(), lease.holder().cloned())));
                 let tickets = view.tickets().map(|ticket| (ticket.id, (State::Waiting, ticket.holder.clone())));
                 (view.sequence(), leases.chain(tickets).collect::<BTreeMap<_, _>>())
             })

@@ -160,7 +160,7 @@ impl Remembered {
         }
         let asked = parse::request(Some(v1::Request::decode(request).ok()?), named, caller).ok()?;
         let bytes = [parted.before, parted.after].concat().into_boxed_slice();
-        let nameless = Request { id: parse::nameless(), ..Request::clone(&asked.request) };
+        let nameless = Request { id: parse::nameless(), demand: Arc::clone(&asked.request.demand) };
         place.entry = Some(Entry { bytes, asked: Asked { request: Arc::new(nameless), explain: asked.explain } });
         Some(asked)
     }
@@ -176,7 +176,7 @@ fn with_id(asked: &Asked, id: &[u8], named: Named, caller: &Caller) -> Option<As
         return (named == Named::Optional).then(|| asked.clone());
     }
     let id = RequestId::parse(std::str::from_utf8(id).ok()?).ok()?;
-    Some(Asked { request: Arc::new(Request { id, ..Request::clone(request) }), explain: *explain })
+    Some(Asked { request: Arc::new(Request { id, demand: Arc::clone(&request.demand) }), explain: *explain })
 }
 
 /// What is said of bytes that are no message of the kind that was expected.

@@ -1,6 +1,6 @@
 //! Leases, tickets and what ended, by hand: of these a snapshot has as many as there are, and of all else a few.
 
-use headgate_ledger::{Amounts, Ended, Id, Lease, Ticket, TicketSnapshot, Time};
+use headgate_ledger::{Amounts, Ended, Id, Lease, LeaseParts, Ticket, TicketSnapshot, Time};
 
 use crate::persist::form::Persisted as _;
 use crate::persist::known::Known;
@@ -43,7 +43,7 @@ impl Plain {
 
 fn lease(bytes: &[u8], known: &mut Known) -> Result<(Lease, Option<Amounts>), NotPlain> {
     let mut fields = InOrder::new(bytes);
-    let lease = Lease {
+    let lease = LeaseParts {
         id: Id(fields.number(1)?),
         request: request(fields.message(2)?, known)?,
         resources: known.amounts(3, fields.all(3)?)?,
@@ -58,13 +58,13 @@ fn lease(bytes: &[u8], known: &mut Known) -> Result<(Lease, Option<Amounts>), No
     };
     let charged = fields.said_bytes(12)?.map(|charged| known.amounts(1, charged)).transpose()?;
     fields.end()?;
-    Ok((lease, charged))
+    Ok((lease.into(), charged))
 }
 
 /// Writes a lease, as the library writes its form.
 pub(super) fn write_lease(lease: &Lease, charged: Option<&Amounts>, back: &mut Back) {
-    let Lease { id, request, resources, count, arrived, admitted, confirmed, holder, expires, deadline, observed } =
-        lease;
+    let LeaseParts { id, request, resources, count, arrived, admitted, confirmed, holder, expires, deadline, observed } =
+        lease.parts();
     if let Some(charged) = charged {
         let before = back.len();
         write_amounts(1, charged, back);
@@ -72,14 +72,14 @@ pub(super) fn write_lease(lease: &Lease, charged: Option<&Amounts>, back: &mut B
     }
     write_word(11, observed.as_ref(), back);
     back.said_fixed(10, deadline.map(Time::nanos));
-    back.said_fixed(9, (*expires != Time::NEVER).then(|| expires.nanos()));
+    back.said_fixed(9, (expires != Time::NEVER).then(|| expires.nanos()));
     back.text(8, holder.as_ref().map_or("", |holder| holder.as_str()));
     back.said_fixed(7, confirmed.map(Time::nanos));
     back.fixed(6, admitted.nanos());
     back.fixed(5, arrived.nanos());
-    back.number(4, (*count).into());
-    write_amounts(3, resources, back);
-    write_request(2, request, back);
+    back.number(4, count.into());
+    write_amounts(3, &resources, back);
+    write_request(2, &request, back);
     back.number(1, id.0);
 }
 

@@ -1,6 +1,8 @@
 //! What a snapshot has many of is written and read by hand, as the library does it.
 
-use headgate_ledger::{Amounts, End, Ended, Lease, ReasonCode, Snapshot, Ticket, TicketSnapshot, Time, default_cell};
+use headgate_ledger::{
+    Amounts, End, Ended, Lease, LeaseParts, ReasonCode, Snapshot, Ticket, TicketSnapshot, Time, default_cell,
+};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::{ProptestConfig, any, proptest};
@@ -19,7 +21,7 @@ prop_compose! {
         (holder, expires, observed) in (of(holder()), of(time()), of(select(ReasonCode::ALL.to_vec()))),
     ) -> (Lease, Option<Amounts>) {
         let expires = expires.unwrap_or(Time::NEVER);
-        (Lease { id, request, resources, count, arrived, admitted, confirmed, holder, expires, deadline, observed }, charged)
+        (LeaseParts { id, request, resources, count, arrived, admitted, confirmed, holder, expires, deadline, observed }.into(), charged)
     }
 }
 

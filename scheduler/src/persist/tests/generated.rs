@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_ledger::{
-    AMOUNT_MAX, Amounts, Budget, Burst, Change, Class, End, Enforce, Entry, Found, Guarantee, Hit, Holder, Id, Level,
-    Levels, Lifecycle, Lifecycles, Members, Name, OnExceed, Order, Period, Place, Pool, QueueLimit, Quota, Rate,
+    AMOUNT_MAX, Amounts, Budget, Burst, Change, Class, Demand, End, Enforce, Entry, Found, Guarantee, Hit, Holder, Id,
+    Level, Levels, Lifecycle, Lifecycles, Members, Name, OnExceed, Order, Period, Place, Pool, QueueLimit, Quota, Rate,
     ReasonCode, Request, RequestId, Resource, Settings, ShareOf, Source, Tenant, TenantPath, Time, Victim,
 };
 use proptest::collection::vec;
@@ -84,10 +84,11 @@ prop_compose! {
         labels in vec(("[a-z]{0,4}", ".{0,4}"), 0..3),
         enforce in of(enforce()),
     ) -> Arc<Request> {
-        Arc::new(Request {
-            id, tenant, pool, resources, count, min_count, priority, expected_duration, wait, borrow, grace, ttl,
+        let demand = Demand {
+            tenant, pool, resources, count, min_count, priority, expected_duration, wait, borrow, grace, ttl,
             provisional, holder, labels, enforce,
-        })
+        };
+        Arc::new(Request { id, demand: Arc::new(demand) })
     }
 }
 

@@ -26,8 +26,9 @@ fn amounts(amounts: &[(&str, u64)]) -> Amounts {
 fn asked() -> Arc<Request> {
     let id = RequestId::parse("r").expect("an id");
     let tenant = TenantPath::parse("acme/ml").expect("a path");
-    let request = Request::new(id, tenant, name("default"), amounts(&[("cpu", 1)]));
-    Arc::new(Request { count: 3, ..request })
+    let mut request = Request::new(id, tenant, name("default"), amounts(&[("cpu", 1)]));
+    request.count = 3;
+    Arc::new(request)
 }
 
 fn at(nanos: u64) -> Time {
