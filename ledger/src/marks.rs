@@ -43,7 +43,7 @@ impl Place {
     }
 
     fn is_free(self) -> bool {
-        self == Self::FREE
+        self.id == Self::FREE.id
     }
 }
 
@@ -55,27 +55,28 @@ impl Part {
     /// The first place that has no smaller mark.
     fn start(&self, mark: u32) -> usize {
         let home = home(mark, self.homes);
-        let before = self.places.iter().skip(home).take_while(|place| place.mark < mark);
-        home + before.count()
+        home + self.places[home..].iter().take_while(|place| place.mark < mark).count()
     }
 
     /// All that stand by a mark.
     pub(crate) fn find(&self, mark: u32) -> impl Iterator<Item = Id> + '_ {
-        let same = self.places.iter().skip(self.start(mark)).take_while(move |place| place.mark == mark);
+        let same = self.places[self.start(mark)..].iter().take_while(move |place| place.mark == mark);
         same.filter(|place| !place.is_free()).map(|place| place.id())
     }
 
     /// Takes one in, once; says whether there is a place within reach.
     pub(crate) fn insert(&mut self, mark: u32, id: Id) -> bool {
-        if self.find(mark).any(|other| other == id) {
-            return true;
-        }
         if (self.len + 1) * 5 > self.homes * 4 {
             self.grow();
         }
-        let at = self.start(mark);
-        let room = self.places.iter().skip(at).position(|place| place.is_free());
-        let free = room.map_or(self.places.len(), |room| at + room);
+        let (at, new) = (self.start(mark), Place::of(mark, id));
+        let mut free = at;
+        for place in self.places[at..].iter().take_while(|place| !place.is_free()) {
+            if *place == new {
+                return true;
+            }
+            free += 1;
+        }
         if free > home(mark, self.homes) + REACH {
             return false;
         }
@@ -83,7 +84,7 @@ impl Part {
             self.places.push(Place::FREE);
         }
         self.places.copy_within(at..free, at + 1);
-        self.places[at] = Place::of(mark, id);
+        self.places[at] = new;
         self.len += 1;
         true
     }
@@ -91,12 +92,17 @@ impl Part {
     /// Lets one go; says whether it was here.
     pub(crate) fn remove(&mut self, mark: u32, id: Id) -> bool {
         let start = self.start(mark);
-        let Some(nth) = self.find(mark).position(|other| other == id) else { return false };
+        let same = self.places[start..].iter().take_while(|place| place.mark == mark);
+        let Some(nth) = same.into_iter().position(|place| place.id() == id) else { return false };
         let at = start + nth;
         // Those behind it come closer to their homes, up to the first that is at home.
-        let rest = self.places.iter().enumerate().skip(at + 1);
-        let at_home = |(at, place): &(usize, &Place)| place.is_free() || home(place.mark, self.homes) == *at;
-        let end = rest.into_iter().find(at_home).map_or(self.places.len(), |(at, _)| at);
+        let mut end = at + 1;
+        while let Some(place) = self.places.get(end)
+            && !place.is_free()
+            && home(place.mark, self.homes) < end
+        {
+            end += 1;
+        }
         self.places.copy_within(at + 1..end, at);
         self.places[end - 1] = Place::FREE;
         self.len -= 1;
