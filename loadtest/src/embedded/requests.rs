@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_ledger::{Amounts, Holder, Name, Outcome, Request, RequestId, Resource, State, TenantPath, default_cell};
+use headgate_ledger::{
+    Amounts, Demand, Holder, Name, Outcome, Request, RequestId, Resource, State, TenantPath, default_cell,
+};
 use headgate_proto::v1::Reason;
 use headgate_scheduler::engine::{Done, EngineError, LeaseId, Operation, Target};
 use headgate_scheduler::grpc;
@@ -12,12 +14,17 @@ use crate::calls::{About, ID_BYTES, Kind, Mark, Said};
 use crate::fault::Fault;
 use crate::scenario::Scenario;
 
+/// What tenants ask for of each size, kept in memory once for each up to so many, as a server does of what it is asked again.
+const DEMANDS_MAX: usize = 1 << 16;
+
 /// Requests, made beforehand as far as they have things in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Requests {
     /// By tenant, of nothing yet.
     tenants: Vec<Request>,
     shapes: Vec<Amounts>,
+    /// By tenant and size; empty where there are too many.
+    demands: Vec<Arc<Demand>>,
     /// Where ids are of, mostly.
     cell: Name,
 }
@@ -30,28 +37,39 @@ impl Requests {
         let tenant = |path: &str| {
             let path = TenantPath::parse(path).map_err(|error| refuse(&error))?;
             let id = RequestId::parse("0").map_err(|error| refuse(&error))?;
-            Ok::<_, Fault>(Request {
-                wait: scenario.wait,
-                ttl: Some(Duration::from_secs(mark.ttl_s)),
-                holder: Some(holder.clone()),
-                ..Request::new(id, path, pool.clone(), Amounts::default())
-            })
+            let mut request = Request::new(id, path, pool.clone(), Amounts::default());
+            request.wait = scenario.wait;
+            request.ttl = Some(Duration::from_secs(mark.ttl_s));
+            request.holder = Some(holder.clone());
+            Ok::<_, Fault>(request)
         };
-        Ok(Self {
-            tenants: scenario.tenants.iter().map(|one| tenant(&one.path)).collect::<Result<_, _>>()?,
-            shapes: scenario.shapes.iter().map(amounts).collect::<Result<_, _>>()?,
-            cell: default_cell(),
-        })
+        let tenants = scenario.tenants.iter().map(|one| tenant(&one.path)).collect::<Result<Vec<_>, _>>()?;
+        let shapes = scenario.shapes.iter().map(amounts).collect::<Result<Vec<_>, _>>()?;
+        let demand = |tenant: &Request, resources: &Amounts| {
+            Arc::new(Demand { resources: resources.clone(), ..Demand::clone(&tenant.demand) })
+        };
+        let of_tenant = |tenant| shapes.iter().map(move |resources| demand(tenant, resources));
+        let few = tenants.len().saturating_mul(shapes.len()) <= DEMANDS_MAX;
+        let demands = if few { tenants.iter().flat_map(of_tenant).collect() } else { Vec::new() };
+        Ok(Self { tenants, shapes, demands, cell: default_cell() })
     }
 
     /// The request of a tenant, of a size; without an id of its own it has one that all have who only ask.
     pub(crate) fn request(&self, tenant: u32, shape: u32, id: Option<&[u8; ID_BYTES]>) -> Request {
-        let resources = self.shapes[shape as usize].clone();
-        let nameless = Request { resources, ..self.tenants[tenant as usize].clone() };
-        let Some(id) = id else { return nameless };
-        let id = std::str::from_utf8(id).ok().and_then(|id| RequestId::parse(id).ok());
-        let Some(id) = id else { unreachable!("ids are written here, of digits") };
-        Request { id, ..nameless }
+        let (nameless, shape) = (&self.tenants[tenant as usize], shape as usize);
+        let mut request = match self.demands.get(tenant as usize * self.shapes.len() + shape) {
+            Some(demand) => Request { id: nameless.id.clone(), demand: demand.clone() },
+            None => {
+                let mut request = nameless.clone();
+                request.resources = self.shapes[shape].clone();
+                request
+            }
+        };
+        if let Some(id) = id {
+            let id = std::str::from_utf8(id).ok().and_then(|id| RequestId::parse(id).ok());
+            request.id = id.unwrap_or_else(|| unreachable!("ids are written here, of digits"));
+        }
+        request
     }
 
     /// An operation.
