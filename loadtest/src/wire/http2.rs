@@ -441,10 +441,10 @@ impl Http2 {
             let used = messages(bytes, state.token, answers)?;
             state.partial.extend_from_slice(&bytes[used..]);
         } else {
+            // A long message comes in thousands of parts: what is there of it stays where it is.
             state.partial.extend_from_slice(bytes);
-            let partial = std::mem::take(&mut state.partial);
-            let used = messages(&partial, state.token, answers)?;
-            state.partial.extend_from_slice(&partial[used..]);
+            let used = messages(&state.partial, state.token, answers)?;
+            state.partial.drain(..used);
         }
         if flags & END_STREAM != 0 {
             self.end(stream, End::NotGrpc("it ended without a status of gRPC".to_owned()), answers);
