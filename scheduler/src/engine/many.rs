@@ -13,7 +13,7 @@ use super::caller::Caller;
 use super::cell::Cell;
 use super::error::EngineError;
 use super::id::LeaseId;
-use super::operate::{self, Answer, Done, Operation, Step, Stepped, Target, Verb};
+use super::operate::{self, Answer, Done, Operation, Step, Stepped, Target};
 use super::stands::Footing;
 use super::{Each, Engine};
 
@@ -134,23 +134,18 @@ impl Engine {
         };
         for (at, operation) in operations.iter().enumerate() {
             let place = Place { at, nth: 0 };
-            let (verb, target) = match operation {
-                Operation::Acquire { request, .. } | Operation::Check { request, .. } => {
-                    match self.home(&request.pool) {
-                        Ok(cell) if matches!(operation, Operation::Acquire { .. }) => {
-                            add(cell, place, Step::Acquire(request));
-                        }
-                        Ok(cell) => add(cell, place, Step::Check(request)),
-                        Err(error) => gathered.take_one(place, Err(error)),
-                    }
-                    continue;
-                }
-                Operation::Confirm(target) => (Verb::Confirm, target),
-                Operation::Renew { target, holder } => (Verb::Renew(holder.as_ref()), target),
-                Operation::Resize { target, resources, .. } => (Verb::Resize(resources), target),
-                Operation::Release(target) => (Verb::Release, target),
-                Operation::Cancel(target) => (Verb::Cancel, target),
+            let asked = match operation {
+                Operation::Acquire { request, .. } => Some((request, Step::Acquire(request))),
+                Operation::Check { request, .. } => Some((request, Step::Check(request))),
+                _ => None,
             };
+            if let Some((request, step)) = asked {
+                match self.home(&request.pool) {
+                    Ok(cell) => add(cell, place, step),
+                    Err(error) => gathered.take_one(place, Err(error)),
+                }
+            }
+            let Some((verb, target)) = operation.verb() else { continue };
             match target {
                 Target::One(id) => match self.cells.get(&id.cell) {
                     Some(cell) => add(cell, place, Step::One(verb, id.number)),

@@ -61,16 +61,21 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The leases and tickets that it is about; none where it is about a request.
-    pub(super) fn target(&self) -> Option<&Target> {
+    /// What is done to the leases and tickets that it is about; none where it is about a request.
+    pub(super) fn verb(&self) -> Option<(Verb<'_>, &Target)> {
         match self {
             Self::Acquire { .. } | Self::Check { .. } => None,
-            Self::Confirm(target)
-            | Self::Renew { target, .. }
-            | Self::Resize { target, .. }
-            | Self::Release(target)
-            | Self::Cancel(target) => Some(target),
+            Self::Confirm(target) => Some((Verb::Confirm, target)),
+            Self::Renew { target, holder } => Some((Verb::Renew(holder.as_ref()), target)),
+            Self::Resize { target, resources, .. } => Some((Verb::Resize(resources), target)),
+            Self::Release(target) => Some((Verb::Release, target)),
+            Self::Cancel(target) => Some((Verb::Cancel, target)),
         }
+    }
+
+    /// The leases and tickets that it is about; none where it is about a request.
+    pub(super) fn target(&self) -> Option<&Target> {
+        self.verb().map(|(_, target)| target)
     }
 }
 
@@ -222,18 +227,13 @@ pub(super) enum Step<'a> {
 impl<'a> Step<'a> {
     /// Of an operation that is about one thing.
     pub(super) fn of(operation: &'a Operation) -> Option<Self> {
-        let (verb, target) = match operation {
-            Operation::Acquire { request, .. } => return Some(Self::Acquire(request)),
-            Operation::Check { request, .. } => return Some(Self::Check(request)),
-            Operation::Confirm(target) => (Verb::Confirm, target),
-            Operation::Renew { target, holder } => (Verb::Renew(holder.as_ref()), target),
-            Operation::Resize { target, resources, .. } => (Verb::Resize(resources), target),
-            Operation::Release(target) => (Verb::Release, target),
-            Operation::Cancel(target) => (Verb::Cancel, target),
-        };
-        match target {
-            Target::One(id) => Some(Self::One(verb, id.number)),
-            Target::Ids(_) | Target::Holder(_) => None,
+        match operation {
+            Operation::Acquire { request, .. } => Some(Self::Acquire(request)),
+            Operation::Check { request, .. } => Some(Self::Check(request)),
+            other => match other.verb()? {
+                (verb, Target::One(id)) => Some(Self::One(verb, id.number)),
+                (_, Target::Ids(_) | Target::Holder(_)) => None,
+            },
         }
     }
 }
