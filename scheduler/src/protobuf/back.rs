@@ -99,8 +99,11 @@ impl Back {
     #[inline]
     fn led(&mut self, field: u32, wire: WireType, number: u64) {
         let key = field << 3 | wire as u32;
-        if key < 0x80 && number < 0x80 {
-            self.room(2).copy_from_slice(&[key as u8, number as u8]);
+        if key < 0x80 && number < 0x80 && self.begin >= 2 {
+            // One by one: a copy is a call where the compiler does not see how short it is.
+            self.begin -= 2;
+            self.bytes[self.begin] = key as u8;
+            self.bytes[self.begin + 1] = number as u8;
         } else {
             self.varint(number);
             self.varint(key.into());
