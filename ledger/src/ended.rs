@@ -79,7 +79,8 @@ pub(crate) struct Endings {
 
 impl Endings {
     pub(crate) fn len(&self) -> usize {
-        self.rows.iter().map(Vec::len).sum::<usize>() - self.forgotten
+        // All rows but the last are full.
+        self.rows.back().map_or(0, |last| (self.rows.len() - 1) * ROW + last.len()) - self.forgotten
     }
 
     pub(crate) fn get(&self, id: Id) -> Option<&EndedRecord> {
