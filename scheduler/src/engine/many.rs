@@ -43,8 +43,8 @@ impl Engine {
         let mut gathered = Gathered::new(&operations);
         let mut waits = Vec::new();
         for Plan { cell, steps } in self.plan(&operations, &mut gathered) {
-            let steps_again = steps.iter().copied();
-            match operate::take_steps(cell, caller, steps_again, |place, stepped| gathered.take(place, cell, stepped)) {
+            let in_order = steps.iter().copied();
+            match operate::take_steps(cell, caller, in_order, |place, stepped| gathered.take(place, cell, stepped)) {
                 Ok(relies_on) => waits.push((cell, relies_on)),
                 Err(error) => {
                     for (place, step) in steps {
@@ -101,20 +101,18 @@ impl Engine {
     ) -> Vec<Result<Done, EngineError>> {
         let started = Instant::now();
         let mut done = Vec::with_capacity(operations.len());
-        let mut relies_on = 0;
-        for part in operations.chunks(operate::AT_ONCE_MAX) {
-            if operate::check_steps(cell, caller, part, &mut done) {
-                continue;
-            }
-            let steps = part.iter().filter_map(|operation| Some((operation, Step::of(operation)?)));
+        let checked = operate::check_steps(cell, caller, operations, &mut done);
+        let (rest, mut relies_on) = (&operations[checked..], 0);
+        if !rest.is_empty() {
+            let steps = rest.iter().filter_map(|operation| Some((operation, Step::of(operation)?)));
             let taken = operate::take_steps(cell, caller, steps, |operation, stepped| {
                 if let Stepped::One(result) = stepped {
                     done.push(told(operation, result));
                 }
             });
             match taken {
-                Ok(last) => relies_on = relies_on.max(last),
-                Err(error) => done.extend(part.iter().map(|operation| told(operation, Err(error.clone())))),
+                Ok(last) => relies_on = last,
+                Err(error) => done.extend(rest.iter().map(|operation| told(operation, Err(error.clone())))),
             }
         }
         self.count(operations, &done, started);

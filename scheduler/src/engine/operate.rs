@@ -17,7 +17,7 @@ use super::stands::Footing;
 use crate::persist::Origin;
 
 /// Operations after which others have a turn: some hundred microseconds' worth.
-pub(super) const AT_ONCE_MAX: usize = 128;
+const AT_ONCE_MAX: usize = 128;
 
 /// What a caller asks for.
 #[derive(Clone, Debug)]
@@ -246,24 +246,33 @@ pub(super) enum Stepped {
     Each(Vec<(Id, Result<Answer, EngineError>)>),
 }
 
-/// Decides operations that are checks alone, where what is shown to readers is all that has been posted: then it is what the
-/// ledger that decides has, and nobody who decides need be waited for. Says whether it did.
+/// Decides operations that are checks alone, as long as what is shown to readers is all that has been posted: then it is what
+/// the ledger that decides has, and nobody who decides need be waited for. Returns how many it decided, the first of them
+/// first.
 pub(super) fn check_steps(
     cell: &Cell,
     caller: &Caller,
     operations: &[Operation],
     done: &mut Vec<Result<Done, EngineError>>,
-) -> bool {
-    if !operations.iter().all(|operation| matches!(operation, Operation::Check { .. })) {
-        return false;
+) -> usize {
+    fn request(operation: &Operation) -> Option<&Arc<Request>> {
+        match operation {
+            Operation::Check { request, .. } => Some(request),
+            _ => None,
+        }
     }
-    let Some(view) = cell.look_at_all() else { return false };
+    if !operations.iter().all(|operation| request(operation).is_some()) {
+        return 0;
+    }
     let name = own_name(cell);
-    done.extend(operations.iter().filter_map(|operation| match operation {
-        Operation::Check { request, .. } => Some(check(&view, view.now(), caller, &name, request).map(Done::Decided)),
-        _ => None,
-    }));
-    true
+    let before = done.len();
+    // Between two parts the publisher comes in.
+    for part in operations.chunks(AT_ONCE_MAX) {
+        let Some(view) = cell.look_at_all() else { break };
+        let checked = part.iter().filter_map(request);
+        done.extend(checked.map(|request| check(&view, view.now(), caller, &name, request).map(Done::Decided)));
+    }
+    done.len() - before
 }
 
 /// Says what would become of a request.

@@ -150,6 +150,10 @@ async fn checks_alone_are_answered_as_among_others() {
         let outcomes = [&alone, &released].map(|done| outcome(&done[2]));
         assert_eq!(outcomes, [Some(Outcome::Queue), Some(Outcome::Allow)], "{alone:?} {released:?}");
     }
+    // More than are answered by one look.
+    let many = stage.engine.operate(&stage.caller, vec![check("small", 1); 300]).await;
+    let allowed = |done: &Result<Done, EngineError>| matches!(done, Ok(Done::Decided(answer)) if answer.outcome == Outcome::Allow);
+    assert!(many.len() == 300 && many.iter().all(allowed));
     stage.check().await;
 }
 
